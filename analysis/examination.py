@@ -1,0 +1,51 @@
+"""What the markers are given: the images of one study by role, the patient's age and sex, and a place for shared steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from analysis.outcome import NotMeasurable
+from analysis.volume import Image
+
+T = TypeVar("T")
+
+ROLES = ("t1", "t1_contrast", "flair", "t2", "swi", "t2star", "dwi", "bold", "mrs", "cord_t2", "cord_t2star", "other")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """`age_years` is None where the study does not say it; `sex` is "F", "M" or None."""
+
+    age_years: float | None = None
+    sex: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """One study as the engine sees it: at most one image per role. `watch` is told the name of each step when it begins."""
+
+    images: Mapping[str, Image]
+    patient: Patient = Patient()
+    watch: Callable[[str], None] = lambda step: None
+    _done: dict[Any, tuple[Any, BaseException | None]] = field(default_factory=dict, repr=False)
+
+    def image(self, role: str) -> Image:
+        """The image with that role; NotMeasurable where the study has none."""
+        if role not in self.images:
+            raise NotMeasurable(f"the study has no usable {role} series")
+        return self.images[role]
+
+    def once(self, step: Callable[[Examination], T]) -> T:
+        """What `step(self)` gives, computed at most once per study; its refusal is remembered as well."""
+        if step not in self._done:
+            self.watch(step.__name__.replace("_", " "))
+            try:
+                self._done[step] = (step(self), None)
+            except Exception as error:
+                self._done[step] = (None, error)
+        result, error = self._done[step]
+        if error is not None:
+            raise error
+        return result

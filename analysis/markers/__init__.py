@@ -1,0 +1,1 @@
+"""One file is one marker: found by being there, tested by being there. See `analysis.marker`."""

@@ -1,0 +1,149 @@
+"""What a marker says: numbers, findings, masks and maps, or a reason in words.
+
+Exactly one `Outcome` per marker, always. A failure is a reason, never NaN, never a silent gap, never a number that nobody measured:
+the constructors refuse what is not finite or not in the vocabulary. Sides are the patient's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Side = Literal["left", "right"]
+Verdict = Literal["present", "absent", "indeterminate", "not assessed"]
+
+MEASURED = "measured"
+NOT_MEASURABLE = "not measurable"
+FAILED = "failed"
+
+
+class NotMeasurable(Exception):
+    """Raised by a step or a marker when the images cannot carry the measurement; the message is the reason a reader sees."""
+
+
+class Concept(NamedTuple):
+    """A coded concept as DICOM writes it: coding scheme designator, code value, code meaning."""
+
+    scheme: str
+    code: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a value stands in a named population."""
+
+    population: str
+    n: int
+    z: float
+    percentile: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its unit (UCUM), its error and its place in a population.
+
+    `quantity` says what was measured, `site` of what. `uncertainty` is one standard error in the unit of the value, or None where
+    none was measured. Without a `reference`, `no_reference` says why in words.
+    """
+
+    name: str
+    value: float
+    unit: str
+    quantity: Concept
+    site: Concept
+    side: Side | None = None
+    level: str | None = None
+    uncertainty: float | None = None
+    reference: Reference | None = None
+    no_reference: str | None = None
+    method: str | None = None
+
+    def __post_init__(self) -> None:
+        numbers = [self.value] + ([] if self.uncertainty is None else [self.uncertainty])
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"{self.name}: {self.value} ± {self.uncertainty} is not a finite measurement")
+        if (self.reference is None) == (self.no_reference is None):
+            raise ValueError(f"{self.name}: a measurement names its population, or says in words that there is none")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A measurement that a measured marker could not give, and why."""
+
+    name: str
+    reason: str
+    side: Side | None = None
+    level: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A qualitative statement. `reason` is needed where the value is not `present` or `absent`."""
+
+    name: str
+    value: Verdict
+    concept: Concept
+    site: Concept
+    side: Side | None = None
+    grade: int | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.value in ("indeterminate", "not assessed") and not self.reason:
+            raise ValueError(f"{self.name}: {self.value} needs a reason")
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Where something was measured: `array` is boolean on the grid of the image with that `role`, shape (slice, row, column)."""
+
+    name: str
+    role: str
+    array: np.ndarray
+    site: Concept
+    side: Side | None = None
+    level: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.array.dtype != np.bool_:
+            raise ValueError(f"mask {self.name}: the array is {self.array.dtype}, not boolean")
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A number in every voxel: `array` is float32 on the grid of the image with that `role`; 0 outside what was measured."""
+
+    name: str
+    role: str
+    array: np.ndarray
+    unit: str
+    quantity: Concept
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one marker said of one study. `seconds` is filled in by the engine; `notes` are sentences for the reader of the report."""
+
+    marker: str
+    version: int
+    outcome: str
+    reason: str | None = None
+    seconds: float = 0.0
+    measurements: tuple[Measurement, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    maps: tuple[Map, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.outcome not in (MEASURED, NOT_MEASURABLE, FAILED):
+            raise ValueError(f"{self.marker}: {self.outcome!r} is no outcome")
+        if (self.outcome == MEASURED) != (self.reason is None):
+            raise ValueError(f"{self.marker}: an outcome has a reason exactly when nothing was measured")
+        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps):
+            raise ValueError(f"{self.marker}: {self.outcome}, and yet it carries measurements")

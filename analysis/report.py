@@ -1,0 +1,43 @@
+"""The report of one study as a frozen value: what was sent, what was measured, what was not and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.examination import Patient
+from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Finding, Gap, Measurement, Outcome
+
+LIMITS = (
+    "MRI does not diagnose ALS: it excludes other causes and can support involvement of the upper motor neuron.",
+    "A normal MRI does not exclude ALS; lower motor neurons need EMG and nerve conduction studies.",
+    "Automatic result for research use, not verified by a physician; not for diagnosis on its own.",
+)
+
+
+@dataclass(frozen=True)
+class SeriesNote:
+    """One series as it was understood: its role, why, and what is wrong with it. `used`: its image was measured on."""
+
+    series_instance_uid: str
+    role: str
+    why: str
+    problems: tuple[str, ...] = ()
+    used: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything the node says of one study. `not_analysed` is the reason when no marker could run at all."""
+
+    study_instance_uid: str
+    patient: Patient
+    series: tuple[SeriesNote, ...]
+    outcomes: tuple[Outcome, ...]
+    summary: tuple[str, ...]
+    not_analysed: str | None = None
+    seconds: float = 0.0
+
+    def series_with(self, role: str) -> SeriesNote | None:
+        """The series whose image had that role in the analysis."""
+        return next((note for note in self.series if note.role == role and note.used), None)

@@ -1,0 +1,50 @@
+"""What can go wrong, as a tree. Every message is a sentence for a person: what happened, and what to do.
+
+BetzError
+├── SettingsError        the settings file is wrong: names the key
+├── StudyError           what arrived cannot be analysed as a study: the reason
+│   └── MixedStudyError  two patients, or two studies, where one was expected
+├── SpoolError           an instance could not be stored; carries the C-STORE status
+├── DeliveryError        a result could not be sent
+│   └── RefusedError     the peer refused for good: sending again will not help
+└── JobError             an analysis ended without a result: time, memory, crash
+
+Errors are handled in two places: the engine (per marker) and the worker (per job). The command line prints the sentence and ends
+with status 1; no traceback reaches a person.
+"""
+
+
+class BetzError(Exception):
+    """The root. `str(error)` is one sentence that may be shown to a person."""
+
+
+class SettingsError(BetzError):
+    """The settings file is wrong."""
+
+
+class StudyError(BetzError):
+    """What arrived cannot be analysed as a study."""
+
+
+class MixedStudyError(StudyError):
+    """Two patients, or two studies, where one was expected."""
+
+
+class SpoolError(BetzError):
+    """An instance could not be stored. `status` is the C-STORE status that says so (PS3.4 B.2.3, PS3.7 C)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DeliveryError(BetzError):
+    """A result could not be sent; another try may succeed."""
+
+
+class RefusedError(DeliveryError):
+    """The peer refused for good."""
+
+
+class JobError(BetzError):
+    """An analysis ended without a result."""
