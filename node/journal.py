@@ -1,0 +1,256 @@
+"""The journal: what is to be done with each study, and with each result at each destination. It holds nothing that the spool already says.
+
+    receiving ──quiet──▶ ready ──▶ running ──▶ answered ──▶ delivered      every object is at every destination
+        ▲                  ▲          │            └──────▶ parked         a peer refused for good: `betz resend`
+        │ a new instance   │ retry    └──────────────────▶ failed          no analysis; the answer "not analysed" is on its way
+        └── answered, delivered, parked, failed     any ──▶ cancelled      by a person; stays so until `betz retry`
+
+A result row is pending, delivered, parked, superseded (a newer answer exists) or cancelled. Every change is one durable transaction
+(SQLite: WAL, synchronous=FULL) and is conditional on the state before, so the service and the command line may write at the same time.
+After a crash `recover` compares the spool with the journal: nothing that was stored is forgotten, nothing that ran is taken for done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, UniqueConstraint, create_engine, event, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from node.errors import BetzError
+from node.spool import Spool
+
+RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
+PARKED, FAILED, CANCELLED, PENDING, SUPERSEDED = "parked", "failed", "cancelled", "pending", "superseded"
+
+_tables = MetaData()
+studies = Table(
+    "studies", _tables,
+    Column("study", String(64), primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("reason", String, nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("version", String(16), nullable=False, default=""),
+    Column("answer", String(16), nullable=False, default=""),
+    Column("since", Float, nullable=False),
+    Column("started", Float, nullable=False, default=0.0),
+)
+results = Table(
+    "results", _tables,
+    Column("id", Integer, primary_key=True),
+    Column("study", String(64), nullable=False, index=True),
+    Column("answer", String(16), nullable=False),
+    Column("file", String, nullable=False),
+    Column("destination", String, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("reason", String, nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("first_try", Float, nullable=False, default=0.0),
+    Column("next_try", Float, nullable=False, default=0.0),
+    UniqueConstraint("study", "answer", "file", "destination"),
+)
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One study. `version` digests the instances that the answer is about, `answer` names its folder in the outbox, `attempts` counts the
+    starts that gave no answer; times are seconds since 1970."""
+
+    study: str
+    state: str
+    reason: str
+    attempts: int
+    version: str
+    answer: str
+    since: float
+    started: float
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One result object at one destination."""
+
+    id: int
+    study: str
+    answer: str
+    file: str
+    destination: str
+    state: str
+    reason: str
+    attempts: int
+    first_try: float
+    next_try: float
+
+
+class Journal:
+    """The journal at a path (SQLite) or an SQLAlchemy URL. `clock` gives seconds since 1970."""
+
+    def __init__(self, place: Path | str, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.engine = create_engine(f"sqlite:///{place}" if isinstance(place, Path) else place)
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _durable)
+            event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        _tables.create_all(self.engine)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    # studies
+
+    def stored(self, study: str) -> None:
+        """A new instance came: the study is receiving, unless it runs (the worker sees it at the end) or was cancelled."""
+        if (row := self.study(study)) is None:
+            self._insert(study)
+        elif row.state not in (RECEIVING, RUNNING, CANCELLED):
+            self.move(study, (READY, ANSWERED, DELIVERED, PARKED, FAILED), RECEIVING)
+
+    def _insert(self, study: str) -> None:
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(studies).values(study=study, state=RECEIVING, since=self.clock()))
+        except IntegrityError:
+            return  # another association was first
+
+    def study(self, study: str) -> StudyRow | None:
+        with self.engine.connect() as connection:
+            found = connection.execute(select(studies).where(studies.c.study == study)).first()
+        return StudyRow(**found._mapping) if found else None
+
+    def find(self, text: str) -> StudyRow:
+        """The study with that UID, or the only one whose UID ends so; BetzError where there is none, or more than one."""
+        matching = [row for row in self.all() if row.study.endswith(text)]
+        exact = [row for row in matching if row.study == text]
+        if len(exact or matching) != 1:
+            what = "No study" if not matching else f"{len(matching)} studies"
+            raise BetzError(f"{what} in the journal has a UID that ends in {text!r}; `betz status` lists them.")
+        return (exact or matching)[0]
+
+    def all(self, *states: str) -> list[StudyRow]:
+        """The studies in those states, or every one; the longest in its state first."""
+        wanted = select(studies).order_by(studies.c.since)
+        with self.engine.connect() as connection:
+            found = connection.execute(wanted.where(studies.c.state.in_(states)) if states else wanted).all()
+        return [StudyRow(**row._mapping) for row in found]
+
+    def move(self, study: str, before: Iterable[str], after: str, reason: str = "", **more: object) -> bool:
+        """Change the state where it is one of `before`; False where it is not."""
+        change = update(studies).where(studies.c.study == study, studies.c.state.in_(tuple(before)))
+        with self.engine.begin() as connection:
+            return connection.execute(change.values(state=after, reason=reason, since=self.clock(), **more)).rowcount == 1
+
+    def start(self, study: str) -> bool:
+        """ready → running, counted; False where another was first."""
+        return self.move(study, (READY,), RUNNING, attempts=studies.c.attempts + 1, started=self.clock())
+
+    def answer(self, study: str, version: str, answer: str, files: Sequence[str], destinations: Sequence[str], failure: str = "") -> bool:
+        """running → answered (or failed, with the reason), and its objects due at every destination, in one transaction.
+
+        What older answers have not delivered is superseded. False, and nothing changed, where the study is no longer running.
+        """
+        reason = failure or ("" if destinations else "no destination is configured; the answer lies in the outbox")
+        change = update(studies).where(studies.c.study == study, studies.c.state == RUNNING).values(
+            state=FAILED if failure else ANSWERED, reason=reason, since=self.clock(), version=version, answer=answer, attempts=0)
+        older = update(results).where(results.c.study == study, results.c.answer != answer, results.c.state.in_((PENDING, PARKED)))
+        known = select(results.c.file, results.c.destination).where(results.c.study == study, results.c.answer == answer)
+        with self.engine.begin() as connection:
+            if connection.execute(change).rowcount != 1:
+                return False
+            connection.execute(older.values(state=SUPERSEDED, reason="a newer answer exists"))
+            there = set(connection.execute(known).tuples())
+            for file, peer in ((file, peer) for file in files for peer in destinations if (file, peer) not in there):
+                connection.execute(insert(results).values(study=study, answer=answer, file=file, destination=peer, state=PENDING))
+        self.settle(study)
+        return True
+
+    def cancel(self, study: str) -> None:
+        """Stop whatever is still to be done with a study."""
+        self.move(study, (RECEIVING, READY, RUNNING, ANSWERED, DELIVERED, PARKED, FAILED), CANCELLED, "cancelled by a person")
+        with self.engine.begin() as connection:
+            connection.execute(update(results).where(results.c.study == study, results.c.state == PENDING).values(state=CANCELLED))
+
+    def forget(self, study: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(results.delete().where(results.c.study == study))
+            connection.execute(studies.delete().where(studies.c.study == study))
+
+    def recover(self, spool: Spool, may_run: Callable[[str], bool] = lambda study: False) -> list[str]:
+        """Compare with the spool; return a sentence for each correction. `may_run` says which studies really run now."""
+        said = []
+        rows = {row.study: row for row in self.all()}
+        for study in spool.studies():
+            row = rows.get(study)
+            if row is None:
+                self._insert(study)
+                said.append(f"{study} was in the spool, not in the journal")
+            elif self._is_stale(row, spool) and self.move(study, (row.state,), RECEIVING):
+                said.append(f"{study} has instances that its answer does not know")
+        for row in rows.values():
+            if row.state == RUNNING and not may_run(row.study):
+                self.move(row.study, (RUNNING,), READY, "the node stopped during its analysis")
+                said.append(f"{row.study} was being analysed when the node stopped; it is ready again")
+        return said
+
+    def _is_stale(self, row: StudyRow, spool: Spool) -> bool:
+        answered = row.state in (ANSWERED, DELIVERED, PARKED, FAILED)
+        return answered and spool.changed_at(row.study) >= row.started - 1 and row.version != spool.version(row.study)
+
+    # results
+
+    def results_of(self, study: str, *states: str) -> list[ResultRow]:
+        return self._results(results.c.study == study, *([results.c.state.in_(states)] if states else []))
+
+    def due(self, destination: str) -> list[ResultRow]:
+        """What is to be sent there now, the longest waiting first."""
+        return self._results(results.c.destination == destination, results.c.state == PENDING, results.c.next_try <= self.clock())
+
+    def waiting(self) -> dict[str, int]:
+        """How many objects still wait for each destination."""
+        counted = select(results.c.destination, func.count()).where(results.c.state == PENDING).group_by(results.c.destination)
+        with self.engine.connect() as connection:
+            return dict(connection.execute(counted).tuples().all())
+
+    def _results(self, *conditions: object) -> list[ResultRow]:
+        with self.engine.connect() as connection:
+            found = connection.execute(select(results).where(*conditions).order_by(results.c.next_try, results.c.id)).all()
+        return [ResultRow(**row._mapping) for row in found]
+
+    def sent(self, row: ResultRow, state: str, reason: str = "", next_try: float = 0.0) -> None:
+        """What became of one attempt to send."""
+        change = update(results).where(results.c.id == row.id, results.c.state == PENDING).values(
+            state=state, reason=reason, attempts=row.attempts + 1, first_try=row.first_try or self.clock(), next_try=next_try)
+        with self.engine.begin() as connection:
+            connection.execute(change)
+        if state != PENDING:
+            self.settle(row.study)
+
+    def settle(self, study: str) -> None:
+        """Derive whether an answered study is delivered or parked from its results."""
+        row = self.study(study)
+        states = {result.state for result in self.results_of(study) if row and result.answer == row.answer}
+        if row is None or row.state not in (ANSWERED, PARKED) or PENDING in states or not states:
+            return
+        refused = next((result.reason for result in self.results_of(study, PARKED)), "")
+        self.move(study, (row.state,), PARKED if PARKED in states else DELIVERED, refused)
+
+    def resend(self, study: str) -> int:
+        """Make the latest answer due again: what has not arrived, or, where everything has, all of it. Return how many objects."""
+        row = self.study(study)
+        mine = [result for result in self.results_of(study) if result.answer == row.answer]
+        again = [result.id for result in mine if result.state != DELIVERED] or [result.id for result in mine]
+        change = update(results).where(results.c.id.in_(again)).values(state=PENDING, next_try=0.0, attempts=0, first_try=0.0, reason="")
+        with self.engine.begin() as connection:
+            connection.execute(change)
+        if again:
+            self.move(study, (PARKED, DELIVERED, CANCELLED), ANSWERED)
+        return len(again)
+
+
+def _durable(connection, _record) -> None:
+    """Every SQLite connection: nothing committed is lost in a power cut, writers wait for each other, SQLAlchemy begins transactions."""
+    connection.isolation_level = None
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {setting}")

@@ -1,0 +1,224 @@
+"""The site's settings: where, who and which; never how much. One TOML file, or none.
+
+Every key has a default but the destinations. An unknown key, a wrong type or a value out of range is a SettingsError that names the
+file, the key and what was expected; nothing is guessed or ignored. `config/betz.toml` shows every key with its default and its purpose.
+Relative folders are relative to the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from node.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Accept:
+    """A caller that may send: its AE title, and the IP address or network (192.0.2.0/24) that it calls from."""
+
+    ae_title: str
+    address: str
+
+    def allows(self, ae_title: str, address: str) -> bool:
+        return ae_title.strip() == self.ae_title and _ip(address) in ipaddress.ip_network(self.address, strict=False)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who may send to the node, and where it listens."""
+
+    ae_title: str = "BETZ"
+    host: str = "127.0.0.1"
+    port: int = 11112
+    max_pdu: int = 131072
+    associations_at_once: int = 32
+    idle_timeout_s: float = 60.0
+    accept: tuple[Accept, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyRules:
+    """When a study is ready: no new instance for `quiet_s`."""
+
+    quiet_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What one analysis may use. `threads` 0 means every core."""
+
+    studies_at_once: int = 1
+    time_limit_s: float = 1800.0
+    memory_limit_gib: float = 8.0
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Sender:
+    """How results are sent again after a failure that may pass."""
+
+    retry_first_s: float = 5.0
+    retry_maximum_s: float = 3600.0
+    give_up_h: float = 72.0
+    timeout_s: float = 60.0
+
+
+def home() -> Path:
+    """`$BETZ_HOME`, or the user's data folder (XDG base directory specification)."""
+    if named := os.environ.get("BETZ_HOME"):
+        return Path(named).absolute()
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data).absolute() / "betz"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where everything is kept, and how much of the disk is left alone."""
+
+    folder: Path = field(default_factory=home)
+    minimum_free_gib: float = 2.0
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A peer that gets every result."""
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it. `source` is the file, None where the defaults hold."""
+
+    listener: Listener = Listener()
+    study: StudyRules = StudyRules()
+    worker: Worker = Worker()
+    sender: Sender = Sender()
+    storage: Storage = field(default_factory=Storage)
+    destination: tuple[Destination, ...] = ()
+    source: Path | None = None
+
+
+_TABLES = {"listener": Listener, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage}
+_LISTS = {"listener.accept": Accept, "destination": Destination}
+_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", Path: "a folder in quotes"}
+_RANGES = {
+    "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
+    "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "threads": (0, 1024), "timeout_s": (1, 3600),
+    "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
+}
+
+
+def read_settings(path: Path | None = None) -> Settings:
+    """The settings of that file; the defaults where `path` is None."""
+    if path is None:
+        return _checked(Settings())
+    path = path.absolute()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {path} is not TOML: {error}.") from None
+    try:
+        return _checked(replace(_settings(table, path.parent), source=path))
+    except SettingsError as error:
+        raise SettingsError(f"The settings file {path} is wrong: {error}") from None
+
+
+def _settings(table: dict[str, Any], base: Path) -> Settings:
+    known = [*_TABLES, "destination"]
+    for name in table:
+        if name not in known:
+            raise SettingsError(f"there is no table [{name}].{_suggestion(name, known)}")
+    parts = {name: _read(kind, _table(table.get(name, {}), name), name, base) for name, kind in _TABLES.items()}
+    return Settings(**parts, destination=_list(table.get("destination", []), "destination", base))
+
+
+def _read(kind: type, table: dict[str, Any], where: str, base: Path) -> Any:
+    types, given = get_type_hints(kind), {}
+    for key, value in table.items():
+        if key not in types:
+            raise SettingsError(f"[{where}] has no key {key!r}.{_suggestion(key, list(types))}")
+        given[key] = _list(value, f"{where}.{key}", base) if f"{where}.{key}" in _LISTS else _value(value, types[key], where, key, base)
+    for needed in fields(kind):
+        if needed.name not in given and needed.default is MISSING and needed.default_factory is MISSING:
+            raise SettingsError(f"[[{where}]] needs the key {needed.name!r}.")
+    return kind(**given)
+
+
+def _value(value: Any, kind: type, where: str, key: str, base: Path) -> Any:
+    wanted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise SettingsError(f"[{where}] {key} is {value!r}; it must be {_NAMES[kind]}.")
+    low, high = _RANGES.get(key, (value, value))
+    if kind in (int, float) and not low <= value <= high:
+        raise SettingsError(f"[{where}] {key} is {value!r}; it must lie between {low} and {high}.")
+    if kind is str and (reason := _bad_text(key, value)):
+        raise SettingsError(f"[{where}] {key} is {value!r}; {reason}.")
+    return base / Path(value).expanduser() if kind is Path else kind(value)
+
+
+def _bad_text(key: str, value: str) -> str | None:
+    if key == "ae_title" and not re.fullmatch(r"(?! )[ -\[\]-~]{1,16}(?<! )", value):
+        return "an AE title has 1 to 16 characters, no backslash, and no space at its ends"
+    if key == "address":
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            return "it must be an IP address or network, for example 192.0.2.10 or 192.0.2.0/24"
+    return None if value.strip() else "it must not be empty"
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where} must be a table: write [{where}] on a line of its own.")
+    return value
+
+
+def _list(value: Any, where: str, base: Path) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise SettingsError(f"{where} must be a list of tables: write [[{where}]] on a line of its own.")
+    return tuple(_read(_LISTS[where], _table(item, where), where, base) for item in value)
+
+
+def _suggestion(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f" Did you mean {near[0]!r}?" if near else f" Known are: {', '.join(known)}."
+
+
+def _checked(settings: Settings) -> Settings:
+    if not settings.listener.accept and not is_loopback(settings.listener.host):
+        raise SettingsError(
+            f"[listener] host is {settings.listener.host!r}, which the network can reach, but nobody is listed who may send. "
+            "List every caller with its AE title and address under [[listener.accept]], or listen on 127.0.0.1."
+        )
+    names = [peer.name for peer in settings.destination]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"two destinations have the name {name!r}; each needs its own.")
+    if any(peer.port == 0 for peer in settings.destination):
+        raise SettingsError("[[destination]] port is 0; it must be the port on which the peer listens.")
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found

@@ -1,0 +1,260 @@
+"""The spool: every instance that arrived, as a whole file or not at all. It is the record of what arrived.
+
+    spool/<study uid>/<sop uid>.dcm                       what the analysis reads
+    conflicts/<study uid>/<sop uid>.<digest>.dcm          another content under a UID that was taken: kept for a person, never analysed
+    incoming/                                             half-received objects; swept at start
+
+An object is written chunk by chunk beside its place, walked to its end, synced, and linked to its name without overwriting; then
+the folder is synced. Only then `commit` returns and the sender may hear 0000. An identical repeat changes nothing. UIDs come from
+outside and become a path only after they were checked. What cannot be stored is a SpoolError with the C-STORE status: A700 no room,
+A900 not what was announced, C000 not a whole data set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from node.errors import SpoolError
+from node.wholeness import NotWhole, texts_of
+
+OUT_OF_RESOURCES, NOT_AS_ANNOUNCED, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
+_WANTED = {(0x0008, 0x0016): "SOPClassUID", (0x0008, 0x0018): "SOPInstanceUID", (0x0020, 0x000D): "StudyInstanceUID",
+           (0x0020, 0x000E): "SeriesInstanceUID"}
+
+
+class Placed(Enum):
+    """What became of an instance."""
+
+    NEW = "new"
+    REPEAT = "identical repeat"
+    CONFLICT = "other content under the same SOP Instance UID"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An instance that is safe on the disk."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    placed: Placed
+
+
+def is_uid(text: str) -> bool:
+    """True for digits and single dots, at most 64 of them (PS3.5 9.1); nothing else may become a path."""
+    return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)*", text) is not None
+
+
+class Part:
+    """An object that is being received. A write that fails is remembered, not raised: the rest is thrown away and `commit` refuses."""
+
+    def __init__(self, path: Path, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> None:
+        self.path, self.name, self.file = path, str(path), self
+        self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid = sop_class_uid, sop_instance_uid, transfer_syntax_uid
+        self.failed: str | None = None
+        self.offset = 0
+        self._open = None
+
+    def begin(self) -> None:
+        try:
+            self._open = open(self.path, "xb", buffering=0)  # noqa: SIM115 - open until the last chunk
+            self.offset = self._open.write(_meta(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid))
+        except OSError as error:
+            self._fail(error)
+
+    def write(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            while rest and not self.failed:
+                rest = rest[self._open.write(rest):]
+        except OSError as error:
+            self._fail(error)
+
+    def sync(self) -> None:
+        try:
+            if not self.failed:
+                os.fsync(self._open.fileno())
+        except OSError as error:
+            self._fail(error)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def close(self) -> None:
+        """End the reception; the half file goes."""
+        if self._open is not None:
+            self._open.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def _fail(self, error: OSError) -> None:
+        self.failed = error.strerror or str(error)
+        self.close()
+
+
+class Spool:
+    """The spool in one storage folder."""
+
+    def __init__(self, folder: Path, minimum_free_gib: float = 0.0) -> None:
+        self.studies_folder, self.incoming, self.conflicts_folder = folder / "spool", folder / "incoming", folder / "conflicts"
+        self.minimum_free_bytes = int(minimum_free_gib * 2**30)
+        self._numbers = itertools.count()
+        for place in (self.studies_folder, self.incoming, self.conflicts_folder):
+            place.mkdir(parents=True, exist_ok=True)
+
+    def sweep(self) -> int:
+        """Remove what an earlier node received half; return how many. Only the node that holds the lock may call it."""
+        left = [path for path in self.incoming.iterdir() if path.is_file()]
+        for path in left:
+            path.unlink()
+        return len(left)
+
+    def has_room(self) -> bool:
+        return shutil.disk_usage(self.incoming).free >= self.minimum_free_bytes
+
+    def begin(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Part:
+        """A place for one object; where there is no room, one that swallows and is refused at `commit`."""
+        part = Part(self.incoming / f"{os.getpid()}.{next(self._numbers)}.part", sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+        if self.has_room():
+            part.begin()
+        else:
+            part.failed = "the free space is below the minimum"
+        return part
+
+    def commit(self, part: Part) -> Stored:
+        """Put a received object in its place, durably. SpoolError, and no trace, where it cannot be."""
+        try:
+            texts = self._checked(part)
+            part.sync()
+            if part.failed:
+                raise SpoolError(f"There is no room: {part.failed}.", OUT_OF_RESOURCES)
+            return self._place(part, texts["StudyInstanceUID"], texts["SOPInstanceUID"])
+        except OSError as error:
+            raise SpoolError(f"The object could not be written: {error.strerror}.", OUT_OF_RESOURCES) from error
+        finally:
+            part.close()
+
+    def _checked(self, part: Part) -> dict[str, str]:
+        if part.failed:
+            raise SpoolError(f"There is no room: {part.failed}.", OUT_OF_RESOURCES)
+        try:
+            texts = texts_of(part.path, part.offset, part.transfer_syntax_uid, _WANTED)
+        except NotWhole as error:
+            raise SpoolError(f"The object is not a whole data set: {error}.", CANNOT_UNDERSTAND) from None
+        for keyword in _WANTED.values():
+            if not is_uid(texts.get(keyword, "")):
+                raise SpoolError(f"The object has no valid {keyword}.", CANNOT_UNDERSTAND)
+        if (texts["SOPClassUID"], texts["SOPInstanceUID"]) != (part.sop_class_uid, part.sop_instance_uid):
+            raise SpoolError("The object is of another SOP class or instance than the command announced.", NOT_AS_ANNOUNCED)
+        return texts
+
+    def _place(self, part: Part, study: str, instance: str) -> Stored:
+        folder = self.studies_folder / study
+        target = folder / f"{instance}.dcm"
+        if _link(part.path, target):
+            return Stored(study, instance, Placed.NEW)
+        mine = _digest(part.path, part.offset)
+        if mine == _digest(target, _data_set_offset(target)):
+            _sync_folder(folder)
+            return Stored(study, instance, Placed.REPEAT)
+        kept = self.conflicts_folder / study / f"{instance}.{mine[:16]}.dcm"
+        return Stored(study, instance, Placed.CONFLICT if _link(part.path, kept) else Placed.REPEAT)
+
+    def studies(self) -> list[str]:
+        return sorted(folder.name for folder in self.studies_folder.iterdir() if is_uid(folder.name))
+
+    def folder_of(self, study: str) -> Path:
+        if not is_uid(study):
+            raise SpoolError(f"{study!r} is not a Study Instance UID.", CANNOT_UNDERSTAND)
+        return self.studies_folder / study
+
+    def instances(self, study: str) -> list[Path]:
+        return sorted(self.folder_of(study).glob("*.dcm"))
+
+    def conflicts(self, study: str) -> list[Path]:
+        return sorted((self.conflicts_folder / study).glob("*.dcm")) if is_uid(study) else []
+
+    def version(self, study: str) -> str:
+        """A digest of which instances are there. The bytes under a SOP Instance UID never change, so names are enough."""
+        return hashlib.sha256("\n".join(path.name for path in self.instances(study)).encode()).hexdigest()[:16]
+
+    def changed_at(self, study: str) -> float:
+        """When the last instance came, in seconds since 1970; 0 where the study is not there."""
+        try:
+            return self.folder_of(study).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def remove(self, study: str) -> None:
+        """Take a study and its conflicts away; at any moment it is there or it is not."""
+        for folder in (self.folder_of(study), self.conflicts_folder / study):
+            gone = self.incoming / f"{os.getpid()}.{next(self._numbers)}.gone"
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(gone)
+                shutil.rmtree(gone)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a synced file its name, durably; False where the name is taken."""
+    while True:
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            _sync_folder(target.parent.parent)
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if not source.exists():
+                raise
+            continue  # the study was purged between the two calls
+        _sync_folder(target.parent)
+        return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(path: Path, offset: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _data_set_offset(path: Path) -> int:
+    """Where the data set begins: the file meta information group says its own length (PS3.10 7.1)."""
+    with open(path, "rb") as file:
+        head = file.read(144)
+    return 144 + int.from_bytes(head[140:144], "little")
+
+
+def _meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble and file meta information (PS3.10 7.1)."""
+    from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
+    def element(number: int, kind: bytes, value: bytes) -> bytes:
+        length = len(value).to_bytes(2, "little") if kind != b"OB" else b"\0\0" + len(value).to_bytes(4, "little")
+        return b"\x02\x00" + number.to_bytes(2, "little") + kind + length + value
+
+    def text(number: int, kind: bytes, value: str) -> bytes:
+        encoded = value.encode("ascii", "replace")
+        return element(number, kind, encoded + (b"\0" if kind == b"UI" else b" ") * (len(encoded) % 2))
+
+    group = b"".join([
+        element(0x01, b"OB", b"\0\1"), text(0x02, b"UI", sop_class_uid), text(0x03, b"UI", sop_instance_uid),
+        text(0x10, b"UI", transfer_syntax_uid), text(0x12, b"UI", PYNETDICOM_IMPLEMENTATION_UID),
+        text(0x13, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION),
+    ])
+    return b"\0" * 128 + b"DICM" + element(0x00, b"UL", len(group).to_bytes(4, "little")) + group

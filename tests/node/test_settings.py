@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from node.errors import SettingsError
+from node.settings import _LISTS, _TABLES, Accept, Settings, read_settings
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "betz.toml"
+
+
+@pytest.fixture
+def settings_of(tmp_path):
+    def read(text: str) -> Settings:
+        (tmp_path / "site.toml").write_text(text)
+        return read_settings(tmp_path / "site.toml")
+    return read
+
+
+def _uncommented() -> str:
+    return re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
+
+
+def test_without_a_file_the_defaults_hold(monkeypatch, tmp_path):
+    monkeypatch.setenv("BETZ_HOME", str(tmp_path))
+    settings = read_settings()
+    assert (settings.listener.port, settings.listener.host, settings.listener.ae_title) == (11112, "127.0.0.1", "BETZ")
+    assert settings.storage.folder == tmp_path and settings.destination == ()
+
+
+def test_without_a_home_the_users_data_folder_is_taken(monkeypatch, tmp_path):
+    monkeypatch.delenv("BETZ_HOME", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert read_settings().storage.folder == tmp_path / "betz"
+
+
+def test_every_setting_is_in_the_example():
+    text = EXAMPLE.read_text()
+    for name, kind in {**_TABLES, **_LISTS}.items():
+        section = re.search(rf"^#? ?\[+{re.escape(name)}\]+$(.*?)(?=^#? ?\[|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert section, f"config/betz.toml does not show [{name}]"
+        shown = set(re.findall(r"^# (\w+) = ", section.group(1), re.MULTILINE))
+        assert shown == {field.name for field in fields(kind)} - {"accept"}, name
+
+
+def test_the_example_shows_the_defaults(settings_of, monkeypatch):
+    monkeypatch.setenv("BETZ_HOME", "/var/lib/betz")
+    shown = settings_of(_uncommented())
+    default = read_settings()
+    assert shown.listener.accept == (Accept("SCANNER", "192.0.2.10"),) and shown.destination[0].name == "pacs"
+    for name in ("study", "worker", "sender", "storage"):
+        assert getattr(shown, name) == getattr(default, name)
+    assert {**vars(shown.listener), "accept": ()} == vars(default.listener)
+
+
+def test_the_commented_example_is_the_default(monkeypatch):
+    monkeypatch.setenv("BETZ_HOME", "/var/lib/betz")
+    read = read_settings(EXAMPLE)
+    assert {**vars(read), "source": None} == vars(read_settings())
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("[listener]\nprot = 1", ["prot", "listener", "'port'", "site.toml"]),
+    ("[listner]\nport = 1", ["listner", "'listener'"]),
+    ("[listener]\nport = '11112'", ["port", "a whole number"]),
+    ("[listener]\nport = true", ["port", "a whole number"]),
+    ("[listener]\nport = 70000", ["port", "65535"]),
+    ("[listener]\nae_title = 'A TITLE THAT IS TOO LONG'", ["ae_title", "16 characters"]),
+    ("[listener]\nhost = '0.0.0.0'", ["nobody is listed", "[[listener.accept]]"]),
+    ("[[listener.accept]]\nae_title = 'A'", ["listener.accept", "'address'"]),
+    ("[[listener.accept]]\nae_title = 'A'\naddress = 'scanner7'", ["address", "IP address"]),
+    ("[[destination]]\nname = 'pacs'", ["destination", "'ae_title'"]),
+    ("listener = 1", ["[listener]"]),
+    ("[destination]\nname = 'pacs'", ["[[destination]]"]),
+    ("[worker", ["not TOML"]),
+    ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n" * 2, ["two destinations", "'a'"]),
+    ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=0", ["port is 0"]),
+])
+def test_what_is_wrong_is_named(settings_of, text, words):
+    with pytest.raises(SettingsError) as error:
+        settings_of(text)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_missing_file_is_a_sentence(tmp_path):
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_settings(tmp_path / "none.toml")
+
+
+def test_an_accepted_caller_matches_in_title_and_address():
+    one, network = Accept("SCANNER", "192.0.2.10"), Accept("MR", "192.0.2.0/24")
+    assert one.allows("SCANNER ", "192.0.2.10") and one.allows("SCANNER", "::ffff:192.0.2.10")
+    assert not one.allows("SCANNER", "192.0.2.11") and not one.allows("OTHER", "192.0.2.10")
+    assert network.allows("MR", "192.0.2.77") and not network.allows("MR", "192.0.3.1")
+
+
+def test_a_relative_folder_is_relative_to_the_file(settings_of, tmp_path):
+    assert settings_of("[storage]\nfolder = 'data'").storage.folder == tmp_path / "data"
