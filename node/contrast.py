@@ -1,0 +1,198 @@
+"""The contrast of a series from its physics: which role its times, angles and weightings allow, in words, wherever it was taken.
+
+Region, contrast agent and wholeness come later, in `node.roles`. The bounds stand in config/series.toml. A description breaks a tie
+that the physics leaves open, and then the words say so.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from node.physics import Physics
+from node.stack import Stack
+
+BOUNDS_FILE = Path(__file__).resolve().parent.parent / "config" / "series.toml"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A role that the physics allows, in words, and what weakens it."""
+
+    role: str
+    why: str
+    problems: tuple[str, ...] = ()
+
+
+@functools.cache
+def bounds() -> Mapping[str, Mapping[str, Any]]:
+    return tomllib.loads(BOUNDS_FILE.read_text(encoding="utf-8"))
+
+
+def contrast_of(physics: Physics, stack: Stack) -> Contrast:
+    """The contrast of a magnitude image in space; `other` with the reason where no role fits."""
+    return _diffusion(physics) or _moving(physics, stack) or _still(physics, stack)
+
+
+def _diffusion(physics: Physics) -> Contrast | None:
+    weighted = [gradient for gradient in physics.gradients if (gradient.b_value_s_mm2 or 0) >= bounds()["dwi"]["b_least"]]
+    if not weighted:
+        only_zero = physics.is_echo_planar and physics.gradients and all(g.b_value_s_mm2 is not None for g in physics.gradients)
+        return Contrast("other", "diffusion images with b = 0 only: for the correction of distortion") if only_zero else None
+    values = sorted({round(float(gradient.b_value_s_mm2 or 0), -1) for gradient in physics.gradients if gradient.b_value_s_mm2 is not None})
+    directed = [gradient.b_vector_lps for gradient in weighted if gradient.b_vector_lps is not None]
+    directions = len({tuple(np.round(vector * np.sign(vector[np.argmax(np.abs(vector))]), 2).tolist()) for vector in directed})
+    if "TRACEW" in physics.tokens or all(gradient.is_trace for gradient in weighted):
+        return Contrast("other", f"trace-weighted diffusion, b {_listed(values)} s/mm²: computed by the scanner, without directions")
+    problems = ()
+    if directed and directions < bounds()["dwi"]["directions_for_tensor"]:
+        problems = (f"only {directions} directions of diffusion: a tensor needs at least six",)
+    known = f"{directions} directions" if directed else "directions not in the standard's tags"
+    return Contrast("dwi", f"diffusion, b {_listed(values)} s/mm², {known}", problems)
+
+
+def _moving(physics: Physics, stack: Stack) -> Contrast | None:
+    """Series of many images per slice: functional, or dynamic."""
+    per_slice = stack.images_per_slice // max(len(physics.echo_times_ms) * len(physics.components), 1)
+    rule = bounds()["bold"]
+    if per_slice < rule["images_least"]:
+        return None
+    if physics.has_agent:
+        return Contrast("other", f"{per_slice} images per slice with a contrast agent: perfusion or a dynamic series")
+    echo = physics.te_ms or 0
+    if physics.is_echo_planar and physics.is_spin_echo is not True and rule["te_shortest"] <= echo <= rule["te_longest"]:
+        return Contrast("bold", f"gradient-echo echo-planar time series, {per_slice} images, {_times(physics)}")
+    return Contrast("other", f"a time series of {per_slice} images, but no gradient-echo echo-planar one")
+
+
+def _still(physics: Physics, stack: Stack) -> Contrast:
+    if physics.is_silent:
+        return _named(physics, stack)
+    if physics.is_echo_planar and _dimension(physics, stack) == "2D":
+        return Contrast("other", f"a single echo-planar image, {_times(physics)}: a reference of a time series")
+    if physics.is_spin_echo and not physics.is_gradient_echo:
+        return _spin_echo(physics, stack)
+    if physics.is_gradient_echo:
+        return _gradient_echo(physics, stack)
+    if physics.tr_ms and physics.te_ms:  # "RM", "IR" alone: the times must do
+        return _spin_echo(physics, stack) if physics.te_ms > bounds()["t2"]["te_shortest"] else _short_echo(physics, stack)
+    return Contrast("other", f"the sequence is not stated well enough ({_times(physics) or 'no times'}) to know the contrast")
+
+
+def _short_echo(physics: Physics, stack: Stack) -> Contrast:
+    is_quick = (physics.flip_deg or 90) <= 45
+    return _gradient_echo(physics, stack) if is_quick else _spin_echo(physics, stack)
+
+
+def _spin_echo(physics: Physics, stack: Stack) -> Contrast:
+    flair, t1, t2, stir = (bounds()[name] for name in ("flair", "t1", "t2", "stir"))
+    tr, te, ti = physics.tr_ms or 0, physics.te_ms or 0, physics.ti_ms
+    words = f"{_dimension(physics, stack)} spin echo"
+    is_long = tr >= flair["tr_shortest"] and te >= flair["te_shortest"]
+    if ti is not None and (physics.is_inversion or is_long or ti > stir["inversion_longest"]):
+        words, at = f"{words} with inversion", f"{_times(physics)}"
+        if is_long and flair["inversion_shortest"] <= ti <= flair["inversion_longest"]:
+            return Contrast("flair", f"{words}, {at}: fluid is nulled")
+        if ti <= stir["inversion_longest"]:
+            return Contrast("other", f"{words}, {at}: fat is nulled (STIR)")
+        if te <= t1["spin_te_longest"] and ti <= t1["inversion_longest"] and tr <= t1["t1_flair_tr_longest"]:
+            return Contrast("t1", f"{words}, {at}")
+        return Contrast("other", f"{words}, {at}: neither FLAIR nor T1")
+    if ti is None and physics.is_inversion:
+        return _inversion_unknown(physics, words, is_long)
+    if tr >= t2["tr_shortest"] and te >= t2["te_shortest"]:
+        return Contrast("t2", f"{words}, {_times(physics)}")
+    if 0 < tr <= t1["spin_tr_longest"] and te <= t1["spin_te_longest"]:
+        return Contrast("t1", f"{words}, {_times(physics)}")
+    return Contrast("other", f"{words}, {_times(physics)}: neither T1 nor T2 (proton density or mixed)")
+
+
+def _inversion_unknown(physics: Physics, words: str, is_long: bool) -> Contrast:
+    """An inversion whose time is not stated: fluid or fat may be nulled. This is a tie, and a description may break it."""
+    said = f"{words} with inversion, {_times(physics)}, inversion time not stated"
+    if is_long and speaks_of("flair", physics) and not speaks_of("stir", physics):
+        return Contrast("flair", f"{said}; taken as FLAIR because the description says so", ("the inversion time is not in the header",))
+    return Contrast("other", f"{said}: the contrast is open")
+
+
+def _gradient_echo(physics: Physics, stack: Stack) -> Contrast:
+    t1, t2star = bounds()["t1"], bounds()["t2star"]
+    dimension, tr, te = _dimension(physics, stack), physics.tr_ms or 0, physics.te_ms or 0
+    words = f"{dimension} gradient echo"
+    if physics.is_balanced:
+        return Contrast("other", f"{words}, balanced steady state, {_times(physics)}")
+    inverted = physics.ti_ms is not None and t1["inversion_shortest"] <= physics.ti_ms <= t1["inversion_longest"]
+    if (inverted or physics.is_prepared or physics.is_inversion) and te <= t1["prepared_te_longest"] and dimension == "3D":
+        return Contrast("t1", f"{words} with {'inversion' if inverted or physics.is_inversion else 'preparation'}, {_times(physics)}")
+    if len(physics.echo_times_ms) <= 2 and _is_field_map(physics, stack):
+        echoes = " and ".join(f"{echo:.1f}" for echo in physics.echo_times_ms)
+        return Contrast("other", f"{words}, TE {echoes} ms, {max(stack.voxel_mm[1:]):.1f} mm in the plane: a field map")
+    if t2star["te_shortest"] <= te <= t2star["te_longest"]:
+        is_weighted = "SWI" in physics.tokens or (dimension == "3D" and len(physics.echo_times_ms) == 1)
+        return Contrast("swi" if is_weighted else "t2star", f"{words}, {_times(physics)}: weighted by susceptibility")
+    return _spoiled(physics, words, dimension, tr, te)
+
+
+def _is_field_map(physics: Physics, stack: Stack) -> bool:
+    rule, echoes = bounds()["t2star"], physics.echo_times_ms
+    is_pair = len(echoes) == 2 and echoes[1] - echoes[0] <= rule["field_map_echo_step_longest"]
+    return is_pair and max(stack.voxel_mm[1:]) >= rule["field_map_voxel_least"]
+
+
+def _spoiled(physics: Physics, words: str, dimension: str, tr: float, te: float) -> Contrast:
+    """Spoiled gradient echo without inversion: T1 where the flip angle lies well above the Ernst angle of white matter."""
+    t1 = bounds()["t1"]
+    flip = physics.flip_deg
+    if not tr or flip is None or te > t1["gradient_te_longest"]:
+        return Contrast("other", f"{words}, {_times(physics)}: no contrast that is measured")
+    ernst_deg = math.degrees(math.acos(math.exp(-tr / t1["white_matter_t1"])))
+    fits_2d = dimension == "2D" and tr <= t1["gradient_2d_tr_longest"] and flip >= t1["gradient_2d_flip_least"]
+    fits_3d = dimension == "3D" and tr <= t1["gradient_tr_longest"] and flip >= t1["flip_over_ernst_least"] * ernst_deg
+    said = f"{words}, {_times(physics)}, flip angle {flip:.0f}°"
+    if (fits_2d or fits_3d) and speaks_of("angiography", physics):
+        return Contrast("other", f"{said}; T1 and inflow look alike here: taken as angiography because the description says so")
+    if fits_2d or fits_3d:
+        return Contrast("t1", said)
+    return Contrast("other", f"{said}: not weighted by T1 (white matter needs more than {ernst_deg:.0f}°)")
+
+
+def _named(physics: Physics, stack: Stack) -> Contrast:
+    """No times in the header at all: only the name is left, and the reader is told."""
+    said = [role for role in ("flair", "t1", "t2") if speaks_of(role, physics)]
+    if len(said) != 1:
+        return Contrast("other", "no TR, TE or TI in the header, and no description that names one contrast")
+    why = f"no TR, TE or TI in the header; taken as {said[0].upper()} because the description says so"
+    sizes = " × ".join(f"{size:.1f}" for size in stack.voxel_mm)
+    warning = "the header does not say how this series was made: its role rests on its name, so check it"
+    return Contrast(said[0], f"{why}, {stack.slices} slices of {sizes} mm", (warning,))
+
+
+def speaks_of(name: str, physics: Physics) -> bool:
+    words = re.sub(r"[^a-z0-9]+", " ", physics.description.lower()).split()
+    said = f" {' '.join(words)} "
+    return any(f" {word} " in said for word in bounds()["words"][name])
+
+
+def _dimension(physics: Physics, stack: Stack) -> str:
+    """As stated; else thin slices mean 3D."""
+    is_3d = physics.is_3d if physics.is_3d is not None else stack.voxel_mm[0] <= 2.0
+    return "3D" if is_3d else "2D"
+
+
+def _times(physics: Physics) -> str:
+    echoes = "/".join(f"{echo:.3g}" for echo in physics.echo_times_ms[:3]) + ("/…" if len(physics.echo_times_ms) > 3 else "")
+    parts = [("TR", physics.tr_ms and f"{physics.tr_ms:.0f}"), ("TE", echoes), ("TI", physics.ti_ms and f"{physics.ti_ms:.0f}")]
+    return ", ".join(f"{name} {value} ms" for name, value in parts if value)
+
+
+def _listed(values: Sequence[float]) -> str:
+    shown = [f"{value:.0f}" for value in values]
+    return ", ".join(shown[:-1]) + " and " + shown[-1] if len(shown) > 1 else shown[0]
