@@ -53,6 +53,12 @@ class Volume:
             raise BadGeometry(f"the array has the shape {array.shape}, its place in space {self.array.shape}")
         return replace(self, array=array)
 
+    def part(self, box: tuple[slice, slice, slice]) -> Volume:
+        """The voxels inside a box of plain slices, in their place."""
+        index_from_index = np.eye(4)
+        index_from_index[:3, 3] = [side.start for side in box]
+        return Volume(self.array[box], self.lps_from_index @ index_from_index)
+
 
 @dataclass(frozen=True, eq=False)
 class Diffusion:

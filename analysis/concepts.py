@@ -1,0 +1,25 @@
+"""The coded concepts that markers name, as plain tuples (coding scheme, code, meaning).
+
+Standard codes are those of DICOM PS3.16 (SCT, DCM, NEU, LN). What no scheme has a code for stands under 99ALSMRI, a scheme that every object declares.
+"""
+
+from analysis.outcome import Concept
+
+# quantities
+VOLUME = Concept("SCT", "118565006", "Volume")
+FRACTIONAL_ANISOTROPY = Concept("DCM", "110808", "Fractional Anisotropy")
+MEAN_DIFFUSIVITY = Concept("DCM", "113202", "Mean Diffusivity")
+RADIAL_DIFFUSIVITY = Concept("DCM", "113203", "Radial Diffusivity")
+AXIAL_DIFFUSIVITY = Concept("DCM", "113204", "Axial Diffusivity")
+ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
+
+# structures
+INTRACRANIAL = Concept("SCT", "128319008", "Intracranial structure")
+BRAIN = Concept("SCT", "12738006", "Brain")
+GREY_MATTER = Concept("SCT", "389081007", "Gray Matter")
+WHITE_MATTER = Concept("SCT", "389080008", "White Matter")
+CEREBROSPINAL_FLUID = Concept("SCT", "65216001", "Cerebrospinal Fluid")
+CORTICOSPINAL_TRACT = Concept("NEU", "1320", "corticospinal tract")
+
+# findings
+CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")

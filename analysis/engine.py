@@ -1,0 +1,45 @@
+"""Runs every marker on one examination: one outcome each, always.
+
+What the images cannot carry is "not measurable" with the marker's own reason. Anything else that goes wrong is "failed", with a sentence that
+names the error; it ends that marker only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from analysis.examination import Examination
+from analysis.marker import Marker
+from analysis.outcome import FAILED, NOT_MEASURABLE, NotMeasurable, Outcome
+
+ROLE_WORDS = {
+    "t1": "T1-weighted series without contrast", "t1_contrast": "T1-weighted series with contrast", "flair": "FLAIR series",
+    "t2": "T2-weighted series", "swi": "susceptibility-weighted series", "t2star": "T2*-weighted series", "dwi": "diffusion series",
+    "bold": "functional series", "mrs": "spectrum", "cord_t2": "T2-weighted series of the cervical cord",
+    "cord_t2star": "T2*-weighted series of the cervical cord",
+}  # fmt: skip
+
+
+def analyse(examination: Examination, markers: Iterable[Marker], clock: Callable[[], float]) -> tuple[Outcome, ...]:
+    """The outcomes in the order of the markers. `clock` gives seconds."""
+    return tuple(_run(marker, examination, clock) for marker in markers)
+
+
+def _run(marker: Marker, examination: Examination, clock: Callable[[], float]) -> Outcome:
+    start = clock()
+    missing = [group for group in marker.needs if not any(role in examination.images for role in group)]
+    try:
+        if missing:
+            raise NotMeasurable(_missing(missing))
+        outcome = marker.measure(examination)
+    except NotMeasurable as reason:
+        outcome = Outcome(marker.name, marker.version, NOT_MEASURABLE, str(reason))
+    except Exception as error:  # whatever a library throws ends this marker, not the study
+        outcome = Outcome(marker.name, marker.version, FAILED, f"an error that this version does not know: {type(error).__name__}: {error}")
+    return replace(outcome, seconds=clock() - start)
+
+
+def _missing(groups: list[tuple[str, ...]]) -> str:
+    words = ", and no ".join(" or ".join(ROLE_WORDS[role] for role in group) for group in groups)
+    return f"the study has no {words} that can be used"

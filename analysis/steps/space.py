@@ -1,0 +1,161 @@
+"""Moving images between grids and spaces: resampling, and the bridge to ANTs.
+
+ANTs works in LPS as we do, and takes an array in any axis order as long as the direction says so: nothing is transposed or flipped. A warp is
+kept as a field of template positions on the grid of the patient (`template_lps`): one lookup then places any structure of the atlas.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from scipy import ndimage
+
+from analysis import atlas
+from analysis.volume import Volume
+
+SEED = 20
+
+
+@contextmanager
+def ants_scratch():
+    """ANTs with a temporary folder of its own: it writes its transforms as files and never deletes them."""
+    import tempfile
+
+    import ants
+
+    before = tempfile.tempdir
+    with TemporaryDirectory(prefix="betz-ants-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield ants, Path(folder)
+        finally:
+            tempfile.tempdir = before
+
+
+def ants_image(volume: Volume):
+    """The volume as an ANTs image, float32."""
+    import ants
+
+    columns = volume.lps_from_index[:3, :3] / volume.spacing_mm
+    return ants.from_numpy(
+        np.ascontiguousarray(volume.array, dtype=np.float32),
+        origin=tuple(volume.lps_from_index[:3, 3]),
+        spacing=tuple(volume.spacing_mm),
+        direction=columns,
+    )
+
+
+def coarser(volume: Volume, spacing_mm: float) -> Volume:
+    """The volume on an isotropic grid along its own axes, smoothed first where it becomes coarser. Outside the volume: 0."""
+    factor = spacing_mm / volume.spacing_mm
+    sigma = np.where(factor > 1.0, 0.42 * np.sqrt(np.maximum(factor**2 - 1.0, 0.0)), 0.0)
+    smooth = ndimage.gaussian_filter(np.asarray(volume.array, dtype=np.float32), sigma)
+    shape = np.maximum(np.floor((np.array(volume.array.shape) - 1) / factor).astype(int) + 1, 1)
+    offset = ((np.array(volume.array.shape) - 1) - (shape - 1) * factor) / 2.0
+    array = ndimage.affine_transform(smooth, np.diag(factor), offset, tuple(shape), order=1)
+    index_from_index = np.diag([*factor, 1.0])
+    index_from_index[:3, 3] = offset
+    return Volume(array, volume.lps_from_index @ index_from_index)
+
+
+def around(mask: Volume, margin_voxels: int) -> tuple[slice, slice, slice]:
+    """The box that holds a boolean volume, with a margin, inside its grid."""
+    box = ndimage.find_objects(mask.array.astype(np.uint8))[0]
+    return tuple(slice(max(side.start - margin_voxels, 0), min(side.stop + margin_voxels, size)) for side, size in zip(box, mask.array.shape, strict=True))
+
+
+def onto(volume: Volume, grid: Volume, order: int = 1) -> np.ndarray:
+    """The values of `volume` on the grid of `grid`, both in the same space; 0 outside."""
+    index_from_index = np.linalg.inv(volume.lps_from_index) @ grid.lps_from_index
+    return ndimage.affine_transform(np.asarray(volume.array, dtype=np.float32), index_from_index, output_shape=grid.array.shape, order=order)
+
+
+def lps_grid(grid: Volume) -> np.ndarray:
+    """The position of every voxel, mm, float32: shape (3, slice, row, column)."""
+    index = np.indices(grid.array.shape, dtype=np.float32).reshape(3, -1)
+    matrix = grid.lps_from_index.astype(np.float32)
+    return (matrix[:3, :3] @ index + matrix[:3, 3:]).reshape(3, *grid.array.shape)
+
+
+def sample(volume: Volume, lps: np.ndarray, order: int = 1) -> np.ndarray:
+    """The values of `volume` at positions `lps` of shape (3, ...), mm; 0 outside."""
+    matrix = np.linalg.inv(volume.lps_from_index)
+    index = np.tensordot(matrix[:3, :3], lps, axes=1) + matrix[:3, 3].reshape(3, *([1] * (lps.ndim - 1)))
+    return ndimage.map_coordinates(volume.array if order == 0 else np.asarray(volume.array, np.float32), index, order=order, prefilter=order > 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a patient's image lies on the template.
+
+    `template_lps` (3, slice, row, column): the template position of each voxel of `grid`. `template_from_lps`: the affine part, 4 by 4.
+    `similarity`: the correlation of the two images inside the brain, after all.
+    """
+
+    grid: Volume
+    template_lps: np.ndarray
+    template_from_lps: np.ndarray
+    similarity: float
+
+    def template_on(self, grid: Volume) -> np.ndarray:
+        """The template positions of the voxels of another grid of the same patient space: shape (3, slice, row, column)."""
+        lps = lps_grid(grid)
+        return np.stack([self._along(axis, lps) for axis in range(3)])
+
+    def _along(self, axis: int, lps: np.ndarray) -> np.ndarray:
+        matrix = np.linalg.inv(self.grid.lps_from_index).astype(np.float32)
+        index = np.tensordot(matrix[:3, :3], lps, axes=1) + matrix[:3, 3].reshape(3, 1, 1, 1)
+        return ndimage.map_coordinates(self.template_lps[axis], index, order=1, mode="nearest")
+
+    def layer_on(self, name: str, grid: Volume) -> np.ndarray:
+        """A layer of the template on a grid of the patient, linear, by way of the 2 mm grid that both were aligned on."""
+        layer = atlas.template()[name]
+        return onto(self.grid.with_array(sample(layer, self.template_lps)), grid)
+
+
+def share_inside(grid: Volume, place: Placement, template_lps: np.ndarray) -> float:
+    """The share of template positions (3, n) that lie inside a grid of the patient, by the affine part of the placement."""
+    index_from_template = np.linalg.inv(grid.lps_from_index) @ np.linalg.inv(place.template_from_lps)
+    index = index_from_template[:3, :3] @ template_lps + index_from_template[:3, 3:]
+    limit = np.array(grid.array.shape[:3]).reshape(3, 1) - 0.5
+    return float(((index >= -0.5) & (index <= limit)).all(0).mean())
+
+
+def affine_of(ants, path: str) -> np.ndarray:
+    """The 4 by 4 map that an ANTs affine file holds: from fixed to moving positions, LPS."""
+    transform = ants.read_transform(path)
+    matrix = np.array(transform.parameters[:9]).reshape(3, 3)
+    translation, centre = np.array(transform.parameters[9:12]), np.array(transform.fixed_parameters)
+    whole = np.eye(4)
+    whole[:3, :3], whole[:3, 3] = matrix, translation + centre - matrix @ centre
+    return whole
+
+
+def placement(ants, fixed: Volume, grid: Volume, affine_file: str, inverse_warp_file: str | None, similarity: float) -> Placement:
+    """The placement that a registration found, with the template as `fixed` image and the patient as the moving one.
+
+    ANTs pulls: the file's affine takes template positions to patient positions; the inverse warp lives on the template's grid.
+    """
+    patient_from_template = affine_of(ants, affine_file)
+    template_from_patient = np.linalg.inv(patient_from_template)
+    lps = lps_grid(grid)
+    affine_lps = np.tensordot(template_from_patient[:3, :3].astype(np.float32), lps, axes=1) + template_from_patient[:3, 3].reshape(3, 1, 1, 1).astype(np.float32)
+    if inverse_warp_file is not None:
+        affine_lps = affine_lps + displacement_at(ants, inverse_warp_file, fixed, affine_lps)
+    return Placement(grid, affine_lps, template_from_patient, similarity)
+
+
+def displacement_at(ants, warp_file: str, fixed: Volume, lps: np.ndarray) -> np.ndarray:
+    """The displacements (mm, LPS) of a warp file at positions of shape (3, ...)."""
+    field = ants.image_read(warp_file).numpy()
+    return np.stack([sample(Volume(np.ascontiguousarray(field[..., axis]), fixed.lps_from_index), lps) for axis in range(3)]).astype(np.float32)
+
+
+def set_threads(count: int) -> None:
+    """How many threads ITK may use; before the first import of ants or SimpleITK."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(count)
