@@ -1,0 +1,138 @@
+"""Codes and words of the result objects: what a concept, a unit, a side and a verdict are in DICOM, and how a reader sees them.
+
+Every code was seen in PS3.16 as pydicom carries it, or is private under 99ALSMRI, which each object declares. Units are UCUM as DICOM's own
+lists spell it: millilitres are written as cm3 and 10⁻³ mm²/s as um2/ms, which are the same numbers.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from analysis.outcome import Concept, Measurement
+
+PRIVATE_SCHEME = "99ALSMRI"
+
+BRAIN = Code("12738006", "SCT", "Brain")
+CERVICAL_SPINE = Code("122494005", "SCT", "Cervical spine")
+SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
+LATERALITY = Code("272741003", "SCT", "Laterality")
+VERDICTS = {
+    "present": Code("52101004", "SCT", "Present"),
+    "absent": Code("272519000", "SCT", "Absent"),
+    "indeterminate": Code("373068000", "SCT", "Undetermined"),
+    "not assessed": Code("385660001", "SCT", "Not done"),
+}
+STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+LESION = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+FUNCTION = Code("246464006", "SCT", "Function")
+_LESIONS = {"110702", "110701", "RID39467", "52988006", "432504007", "230698000", "274100004", "50960005", "108369006", "126952004"}
+_FUNCTIONS = {"FMRI-ACTIVATION"}
+
+MEAN = Code("373098007", "SCT", "Mean")
+MEDIAN = Code("373099004", "SCT", "Median")
+COMMENT = Code("121106", "DCM", "Comment")
+LIMIT = Code("USE-LIMIT", PRIVATE_SCHEME, "Limitation of use")
+NOT_ASSESSED = Code("REASON-NOT-ASSD", PRIVATE_SCHEME, "Reason not assessed")
+UNCERTAINTY = Code("371884006", "SCT", "+/-, range of measurement uncertainty")
+POPULATION = Code("121405", "DCM", "Population description")
+Z_SCORE = Code("121416", "DCM", "Z-Score of measurement")
+PERCENTILE = Code("121415", "DCM", "Percentile Ranking of measurement")
+METHOD = Code("121423", "DCM", "Method Citation")
+SUMMARY = Code("121111", "DCM", "Summary")
+EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
+IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")
+MODALITY = Code("121139", "DCM", "Modality")
+MAGNETIC_RESONANCE = Code("MR", "DCM", "Magnetic Resonance")
+SOURCE = Code("260753009", "SCT", "Source")
+PROCEDURE = Code("25056-3", "LN", "MRI unspecified body region")
+ALGORITHM_FAMILY = Code("123111", "DCM", "Deformable Models")
+SEGMENTATION_RESULT = Code("128182", "DCM", "Segmentation Result")
+MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+TEXT_REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
+NO_UNITS = Code("1", "UCUM", "no units")
+PERCENT = Code("%", "UCUM", "Percent")
+
+_CM3 = Code("cm3", "UCUM", "cubic centimeter")
+_UM2_MS = Code("um2/ms", "UCUM", "um2/ms")
+_UNITS = {
+    "1": NO_UNITS,
+    "{ratio}": Code("{ratio}", "UCUM", "ratio"),
+    "%": PERCENT,
+    "mm": Code("mm", "UCUM", "mm"),
+    "mm2": Code("mm2", "UCUM", "square millimeter"),
+    "mm3": Code("mm3", "UCUM", "cubic millimeter"),
+    "ml": _CM3,
+    "mL": _CM3,
+    "cm3": _CM3,
+    "um2/ms": _UM2_MS,
+    "10-3.mm2/s": _UM2_MS,
+    "10*-3.mm2/s": _UM2_MS,
+    "10⁻³ mm²/s": _UM2_MS,
+    "mm2/s": Code("mm2/s", "UCUM", "mm2/s"),
+    "Hz": Code("Hz", "UCUM", "Hz"),
+    "s": Code("s", "UCUM", "second"),
+    "ppm": Code("ppm", "UCUM", "ppm"),
+}
+_DIFFUSIVITY = "10⁻³ mm²/s"
+_READ_AS = {"1": "", "{ratio}": "", "mm2": "mm²", "mm3": "mm³", **dict.fromkeys(("um2/ms", "10-3.mm2/s", "10*-3.mm2/s"), _DIFFUSIVITY)}
+_LEVELS = {"plic": "PLIC"}
+
+
+def code(concept: Concept) -> Code:
+    return Code(concept.code, concept.scheme, concept.meaning[:64])
+
+
+def coded(one: Code) -> Dataset:
+    """The item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = one.value, one.scheme_designator, one.meaning
+    return item
+
+
+def private_schemes() -> list[Dataset]:
+    """The declaration of the private coding scheme that every object carries."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
+    return [CodingSchemeIdentificationItem(PRIVATE_SCHEME, name="MRI measurements in suspected ALS", responsible_organization="Betz")]
+
+
+def unit_code(unit: str) -> Code:
+    """The unit as DICOM writes it, the number unchanged; ValueError for a unit nobody has looked up."""
+    if unit not in _UNITS:
+        raise ValueError(f"the unit {unit!r} has no code in node/concepts.py")
+    return _UNITS[unit]
+
+
+def unit_words(unit: str) -> str:
+    return _READ_AS.get(unit, unit)
+
+
+def property_category(concept: Concept) -> Code:
+    """The category of a segment (CID 7150)."""
+    return LESION if concept.code in _LESIONS else FUNCTION if concept.code in _FUNCTIONS else STRUCTURE
+
+
+def level_words(level: str) -> str:
+    return _LEVELS.get(level, level.replace("_", " "))
+
+
+def structure_words(site: Concept, side: str | None = None, level: str | None = None) -> str:
+    """What a reader calls it: `Corticospinal tract, left, PLIC`."""
+    name = site.meaning[:1].upper() + site.meaning[1:]
+    return ", ".join([name, *([side] if side else []), *([level_words(level)] if level else [])])
+
+
+def derivation(measurement: Measurement) -> Code | None:
+    """How the voxels became one number, where the method says it."""
+    said = re.search(r"\b(mean|median)\b", measurement.method or "", re.IGNORECASE)
+    return None if said is None else MEDIAN if said[1].lower() == "median" else MEAN
+
+
+def number_words(value: float) -> str:
+    """A number as a reader wants it: three figures or so, never an exponent."""
+    size = abs(value)
+    return f"{value:.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
