@@ -70,6 +70,8 @@ class Listener:
         self.port: int = server.server_address[1]
 
     def stop(self, patience_s: float = 5.0) -> None:
+        if self._server not in self._server.ae._servers:
+            return
         open_ones = self._server.active_associations
         self._server.shutdown()
         for association in open_ones:
@@ -136,7 +138,7 @@ class _ToSpool(DIMSEServiceProvider):
         try:
             for value in primitive.presentation_data_value_list:
                 single = P_DATA()
-                single.presentation_data_value_list = [value]
+                single.presentation_data_value_list.append(value)
                 super().receive_primitive(single)
                 self._open_part()
         except Exception as error:

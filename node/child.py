@@ -1,0 +1,132 @@
+"""A command in a child process under guard: a time limit, a memory limit over its whole family, and no orphans.
+
+Whatever happens in it ends it only: a hang, a crash in a C library, an appetite for memory. The end is a JobError with the reason in
+words. The memory limit is watched, not set: RLIMIT_AS counts address space, which ITK and BLAS reserve generously and never use. The
+child leads a session of its own, so that one signal reaches all of it, and asks the kernel to die with its parent (`die_with_parent`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.errors import JobError
+
+PARENT = "BETZ_PARENT"
+_LOOK_S, _LOG_BYTES, _LONGEST_REASON = 0.25, 65536, 500
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a child may use."""
+
+    time_s: float
+    memory_gib: float
+    threads: int = 0
+
+
+def run_child(command: Sequence[str], limits: Limits, log: Path, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so. `log` keeps the last of what it said."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+                               env=_environment(limits.threads))
+    said = bytearray()
+    listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
+    listener.start()
+    try:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, 5)  # receiving comes before computing
+        broken = _watch(process, limits, stopped)
+    finally:
+        _end(process)
+        listener.join(5)
+        with contextlib.suppress(OSError):
+            log.write_bytes(bytes(said))
+    if broken or process.returncode:
+        raise JobError(broken or _why(process.returncode, said))
+
+
+def die_with_parent() -> None:
+    """Called by a child at its start: it is killed when the thread that started it ends (prctl PR_SET_PDEATHSIG)."""
+    import ctypes
+
+    if parent := os.environ.get(PARENT):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):
+            os._exit(1)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    if threads:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+        environment.update(dict.fromkeys(names, str(threads)))
+    return environment
+
+
+def _watch(process: subprocess.Popen, limits: Limits, stopped: Callable[[], bool]) -> str:
+    """Wait for the end; return why it must be ended before, or ""."""
+    deadline = time.monotonic() + limits.time_s
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_S)
+            return ""
+        if time.monotonic() > deadline:
+            return f"the analysis took longer than {limits.time_s:g} s"
+        if memory_gib(process.pid) > limits.memory_gib:
+            return f"the analysis needed more than {limits.memory_gib:g} GiB of memory"
+        if stopped():
+            return "the analysis was stopped"
+
+
+def memory_gib(pid: int) -> float:
+    """What a process and its descendants hold in memory together."""
+    total = 0
+    for one in _family(pid):
+        with contextlib.suppress(Exception):
+            total += one.memory_info().rss
+    return total / 2**30
+
+
+def _family(pid: int) -> list:
+    import psutil
+
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Leave nothing behind: descendants that made a session of their own are found before their parent goes."""
+    family = _family(process.pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for one in family:
+        with contextlib.suppress(Exception):
+            one.kill()
+    process.wait()
+
+
+def _listen(stream, said: bytearray) -> None:
+    with stream:
+        while chunk := stream.read1(8192):
+            said += chunk
+            del said[:-_LOG_BYTES]
+
+
+def _why(status: int, said: bytearray) -> str:
+    """The reason in words: the signal, or the last sentence that the child said."""
+    if status < 0:
+        return f"the analysis was ended by signal {-status} ({signal.Signals(-status).name})"
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    last = lines[-1].removeprefix("betz: ")[:_LONGEST_REASON] if lines else ""
+    return last or f"the analysis ended with status {status} and said nothing"

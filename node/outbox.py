@@ -1,0 +1,108 @@
+"""The outbox: the encoded bytes of every answer, kept as they are sent, until the study is purged.
+
+    outbox/<study uid>/<digest of the content>/*.dcm, report.json
+
+An answer appears whole, by one rename, after its files are synced; the same content has the same folder, so a study that is answered twice
+in the same way is kept once. What an object says of patient and study is compared with its source before it may leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.spool import _digest, _sync_folder, is_uid
+
+_IDENTITY = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDate",
+             "AccessionNumber")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is kept of one answer: the name of its folder, and its objects in the order in which they are sent."""
+
+    name: str
+    files: tuple[str, ...]
+
+
+class Outbox:
+    """The outbox in one storage folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "outbox"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def path_of(self, study: str, answer: str, file: str = "") -> Path:
+        return self.folder / study / answer / file
+
+    def keep(self, study: str, out: Path) -> Answer:
+        """Take the folder of a finished analysis, durably. `out` is gone afterwards."""
+        answer = Answer(_content(out), _in_order(out))
+        target = self.path_of(study, answer.name)
+        if target.exists():
+            shutil.rmtree(out)
+            return answer
+        for path in out.rglob("*"):
+            _sync(path)
+        target.parent.mkdir(exist_ok=True)
+        _sync_folder(out)
+        out.rename(target)
+        _sync_folder(target.parent)
+        _sync_folder(self.folder)
+        return answer
+
+    def remove(self, study: str) -> None:
+        if is_uid(study):
+            shutil.rmtree(self.folder / study, ignore_errors=True)
+
+
+def identity_difference(result: Path, sources: Iterable[Path]) -> str | None:
+    """None where the object says of patient and study what one of its sources says; else the attributes that differ, not their values."""
+    mine, different = _identity(result), None
+    for source in sources:
+        other = _identity(source)
+        found = [keyword for keyword in _IDENTITY if mine[keyword] != other[keyword]]
+        if not found:
+            return None
+        different = different or found
+    return ", ".join(different) if different else "all of it, as its source is gone"
+
+
+def _identity(path: Path) -> dict[str, str]:
+    from pydicom import dcmread
+
+    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY), force=True)
+    return {keyword: str(header.get(keyword) or "").strip().rstrip("^") for keyword in _IDENTITY}
+
+
+def _in_order(out: Path) -> tuple[str, ...]:
+    """The objects as report.json lists them (masks before the report that points to them), then any other."""
+    there, listed = {path.name for path in out.glob("*.dcm")}, []
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        listed = [item["file"] for item in json.loads((out / "report.json").read_text())["objects"] if item["file"] in there]
+    return (*listed, *sorted(there - set(listed)))
+
+
+def _content(out: Path) -> str:
+    """A digest of the objects. report.json tells how long it took, so it is not part of the content."""
+    digest = hashlib.sha256()
+    for path in sorted(out.glob("*.dcm")):
+        digest.update(f"{path.name} {_digest(path, 0)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        _sync_folder(path)
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
