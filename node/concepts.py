@@ -41,6 +41,11 @@ POPULATION = Code("121405", "DCM", "Population description")
 Z_SCORE = Code("121416", "DCM", "Z-Score of measurement")
 PERCENTILE = Code("121415", "DCM", "Percentile Ranking of measurement")
 METHOD = Code("121423", "DCM", "Method Citation")
+ENGLISH = Code("en-US", "RFC5646", "English (United States)")
+CONCLUSION = Code("121077", "DCM", "Conclusion")
+FINDINGS = Code("121070", "DCM", "Findings")
+FINDING = Code("121071", "DCM", "Finding")
+MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 SUMMARY = Code("121111", "DCM", "Summary")
 EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
@@ -132,7 +137,7 @@ def derivation(measurement: Measurement) -> Code | None:
     return None if said is None else MEDIAN if said[1].lower() == "median" else MEAN
 
 
-def number_words(value: float) -> str:
-    """A number as a reader wants it: three figures or so, never an exponent."""
+def decimals(value: float) -> int:
+    """How many decimals a reader wants of a number of this size: three figures or so."""
     size = abs(value)
-    return f"{value:.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+    return 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3

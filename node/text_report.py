@@ -1,0 +1,110 @@
+"""The same results as a document for a reader: Enhanced SR, plain sentences and a table as lines of text.
+
+It is made for every study, also when nothing could be analysed: then it says so and why. It has no coordinates, so that viewers which draw
+measurement reports show it as text. What was not assessed stands beside what was, with the reason; the limits of use end every report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from analysis.outcome import MEASURED
+from analysis.report import LIMITS, Report, SeriesNote
+from node import concepts, wording
+from node.measurement_report import PLACEHOLDER_UID, device_observer, mark_completion, text
+from node.provenance import MANUFACTURER, Provenance, blank_source, body_part, finish
+
+SERIES_NUMBER = 9011
+
+
+def text_report(report: Report, provenance: Provenance) -> Dataset:
+    """The readable report of a study."""
+    from highdicom.sr import EnhancedSR
+
+    ds = EnhancedSR(
+        evidence=_evidence(report, provenance),
+        content=_content(report, provenance),
+        series_instance_uid=PLACEHOLDER_UID,
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=PLACEHOLDER_UID,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=provenance.is_final,
+        series_description=provenance.description("report"),
+        coding_schemes=concepts.private_schemes(),
+    )
+    mark_completion(ds, report)
+    ds.BodyPartExamined = body_part({note.role for note in report.series if note.used})
+    ds.SeriesDescriptionCodeSequence = [concepts.coded(concepts.TEXT_REPORT)]
+    return finish(ds, provenance, "report")
+
+
+def _evidence(report: Report, provenance: Provenance) -> list[Dataset]:
+    used = [provenance.series(note.series_instance_uid).header for note in report.series if note.used]
+    return [blank_source(header) for header in used or [provenance.study.header]]
+
+
+def _content(report: Report, provenance: Provenance) -> Dataset:
+    from highdicom.sr import ContainerContentItem, ContentSequence, LanguageOfContentItemAndDescendants
+
+    root = ContainerContentItem(concepts.TEXT_REPORT)
+    language = LanguageOfContentItemAndDescendants(concepts.ENGLISH)
+    root.ContentSequence = ContentSequence([*language, *device_observer(provenance), *_sections(report)])
+    return root
+
+
+def _sections(report: Report) -> list[Dataset]:
+    """The headings, each with its lines; a heading without lines is left out."""
+    measured = [outcome for outcome in report.outcomes if outcome.outcome == MEASURED]
+    measurements = [one for outcome in measured for one in outcome.measurements]
+    findings = [wording.finding_line(one) for outcome in report.outcomes for one in outcome.findings]
+    series = [series_line(number, note) for number, note in enumerate(report.series, start=1)]
+    notes = [f"{wording.words(outcome.marker)}: {note}" for outcome in report.outcomes for note in outcome.notes]
+    sections = [
+        _section(concepts.SUMMARY, concepts.CONCLUSION, summary_lines(report)),
+        _section(concepts.FINDINGS, concepts.FINDING, findings),
+        _measurements(report),
+        _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report)),
+        _section(concepts.COMMENT, concepts.COMMENT, [*wording.reference_lines(measurements), *wording.method_lines(measurements), *notes]),
+        _section(concepts.IMAGE_LIBRARY, concepts.COMMENT, series),
+        _section(concepts.LIMIT, concepts.LIMIT, LIMITS),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def summary_lines(report: Report) -> list[str]:
+    """What stands first: that nothing was analysed and why, or the sentences of the report."""
+    return [f"Not analysed: {report.not_analysed}", *report.summary] if report.not_analysed else list(report.summary)
+
+
+def series_line(number: int, note: SeriesNote) -> str:
+    name = f" ({note.description})" if note.description else ""
+    problems = f" Problems: {'; '.join(note.problems)}." if note.problems else ""
+    return f"Series {number}{name}: {wording.words(note.role)}, {'measured' if note.used else 'not used'}: {note.why}.{problems}"
+
+
+def _measurements(report: Report) -> Dataset | None:
+    """One heading per structure, one line per measurement and level, left beside right."""
+    sites = dict.fromkeys(one.site for outcome in report.outcomes for one in outcome.measurements)
+    tables = []
+    for site in sites:
+        members = [one for outcome in report.outcomes for one in outcome.measurements if one.site == site]
+        tables.append(_section(concepts.code(site), concepts.COMMENT, wording.table_lines(members)))
+    return _container(concepts.MEASUREMENTS, tables) if tables else None
+
+
+def _section(heading: Code, name: Code, lines: Iterable[str]) -> Dataset | None:
+    items = [text(name, line) for line in lines]
+    return _container(heading, items) if items else None
+
+
+def _container(heading: Code, items: list[Dataset]) -> Dataset:
+    from highdicom.sr import ContainerContentItem, ContentSequence
+
+    container = ContainerContentItem(heading, is_content_continuous=False, relationship_type="CONTAINS")
+    container.ContentSequence = ContentSequence(items)
+    return container
