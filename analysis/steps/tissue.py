@@ -1,8 +1,9 @@
 """Grey matter, white matter and CSF of the brain, as fractions of each voxel of a T1.
 
-A voxel's brightness, after the uneven field is taken out, is that of a pure tissue or of a mixture of two neighbours in brightness. The
-brightness of the pure tissues is fitted to the histogram of the patient's own brain; the template's tissue maps only start the fit and tell a
-mixture of CSF and white matter (a ventricle's wall) from grey matter, which is as bright.
+A voxel's brightness, after the uneven field is taken out, is that of a pure tissue or of a mixture of two neighbours in brightness, and noise.
+All of it is fitted to the histogram of the patient's own brain; a voxel gets the fractions that its brightness makes one expect, so that noise
+does not turn pure grey matter into a little CSF and white matter. The template's tissue maps only start the fit and tell a mixture of CSF
+and white matter (a ventricle's wall) from grey matter, which is as bright.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ CLASSES = 3  # CSF, grey, white: in the order of their brightness on a T1
 ROUNDS = 60
 MIXTURE_STEPS = 9
 NO_GREY = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """The fitted histogram of a brain. `means`: brightness of pure CSF, grey and white matter; `sd`: of the noise; `weights`: the share of
+    the three pure tissues, of CSF-grey and of grey-white mixtures."""
+
+    means: np.ndarray
+    sd: float
+    weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +56,13 @@ def tissue_fractions(examination: Examination) -> Tissue:
     part, inside = t1.part(box), mask[box]
     even = even_brightness(part, inside)
     priors = np.stack([place.layer_on(name, part) for name in ("grey", "white")])
-    means, sd = fit_brightness(even[inside], priors[:, inside])
+    histogram = fit_histogram(even[inside], priors[:, inside])
+    white = histogram.means[2]
     fractions = np.zeros((CLASSES, *t1.array.shape), np.float32)
-    fractions[(slice(None), *box)] = mixtures(even, means, priors[0]) * inside
+    fractions[(slice(None), *box)] = fractions_of(even, histogram, priors[0]) * inside
     whole = np.zeros(t1.array.shape, np.float32)
-    whole[box] = even / means[2]
-    return Tissue(*fractions, whole, tuple(float(mean / means[2]) for mean in means), float(sd / means[2]))
+    whole[box] = even / white
+    return Tissue(*fractions, whole, tuple(float(mean / white) for mean in histogram.means), float(histogram.sd / white))
 
 
 def even_brightness(volume: Volume, inside: np.ndarray) -> np.ndarray:
@@ -64,48 +76,62 @@ def even_brightness(volume: Volume, inside: np.ndarray) -> np.ndarray:
     return (volume.array / np.exp(field)).astype(np.float32)
 
 
-def fit_brightness(values: np.ndarray, priors: np.ndarray) -> tuple[np.ndarray, float]:
-    """Brightness of pure CSF, grey and white matter, and their common spread: an EM fit of three pure classes and the two mixtures
-    between neighbours, on the histogram. `values` (n,), `priors` (2, n): the template's grey and white."""
-    top = np.percentile(values, 99.8)
-    counts, edges = np.histogram(values, bins=400, range=(0.0, float(top) * 1.1))
+def fit_histogram(values: np.ndarray, priors: np.ndarray) -> Histogram:
+    """An EM fit of three pure classes and the two mixtures between neighbours. `values` (n,); `priors` (2, n): the template's grey and
+    white. NotMeasurable where the tissues cannot be told apart, or stand in another order than on a T1."""
+    counts, edges = np.histogram(values, bins=400, range=(0.0, float(np.percentile(values, 99.8)) * 1.1))
     middle = (edges[1:] + edges[:-1]) / 2.0
     sure = [values[(priors.sum(0) < 0.15)], values[priors[0] > 0.8], values[priors[1] > 0.9]]
     if min(len(part) for part in sure) < 50:
         raise NotMeasurable("the T1 series covers too little of the brain to tell its tissues apart")
     means = np.array([np.percentile(sure[0], 25), np.median(sure[1]), np.median(sure[2])])
-    sd = 0.5 * (means[2] - means[1])
     if not means[0] < means[1] < means[2]:
         raise NotMeasurable("grey matter is not darker than white matter and brighter than CSF: this is not the contrast of a T1")
-    weights = np.full(2 * CLASSES - 1, 1.0 / (2 * CLASSES - 1))
+    found = Histogram(means, 0.5 * (means[2] - means[1]), np.full(2 * CLASSES - 1, 1.0 / (2 * CLASSES - 1)))
     for _ in range(ROUNDS):
-        means, sd, weights = improve(middle, counts, means, sd, weights)
-    if not (means[2] - means[1] > 1.5 * sd and means[1] - means[0] > 2.0 * sd):
+        found = improve(middle, counts, found)
+    (csf, grey, white), sd = found.means, found.sd
+    if not (white - grey > 1.5 * sd and grey - csf > 2.0 * sd):
         raise NotMeasurable("grey and white matter cannot be told apart on the T1 series: too much noise or too little contrast")
-    return means, float(sd)
+    return found
 
 
-def improve(middle: np.ndarray, counts: np.ndarray, means: np.ndarray, sd: float, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """One round of the EM fit. A mixture class is uniform between its two pure means, blurred by the noise."""
-    share = np.linspace(0.0, 1.0, MIXTURE_STEPS + 2)[1:-1]
-    centres = [np.array([mean]) for mean in means] + [means[i] + share * (means[i + 1] - means[i]) for i in range(CLASSES - 1)]
-    like = np.stack([np.exp(-0.5 * ((middle[:, None] - centre) / sd) ** 2).mean(1) / sd for centre in centres])
-    belief = weights[:, None] * like
-    belief *= counts / np.maximum(belief.sum(0), 1e-30)
+def parts_of(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The classes as points: fractions (point, tissue), weight (point,) and class (point,). A mixture is a row of points between its two pure ones."""
+    share = np.linspace(0.0, 1.0, MIXTURE_STEPS + 2)[1:-1, None]
+    pure = np.eye(CLASSES)
+    fractions = np.concatenate([pure] + [(1 - share) * pure[i] + share * pure[i + 1] for i in range(CLASSES - 1)])
+    group = np.concatenate([np.arange(CLASSES), np.repeat(np.arange(CLASSES, 2 * CLASSES - 1), MIXTURE_STEPS)])
+    return fractions, (histogram.weights / np.bincount(group))[group], group
+
+
+def belief_of(brightness: np.ndarray, histogram: Histogram, fractions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """How likely each point is at each brightness: (point, brightness), not normalised."""
+    distance = (brightness[None, :] - (fractions @ histogram.means)[:, None]) / histogram.sd
+    return weights[:, None] * np.exp(-0.5 * np.minimum(distance**2, 1400.0))
+
+
+def improve(middle: np.ndarray, counts: np.ndarray, histogram: Histogram) -> Histogram:
+    """One round of the EM fit."""
+    fractions, weights, group = parts_of(histogram)
+    belief = belief_of(middle, histogram, fractions, weights)
+    belief *= counts / np.maximum(belief.sum(0), 1e-300)
     pure = belief[:CLASSES]
     means = (pure * middle).sum(1) / np.maximum(pure.sum(1), 1e-9)
     # the spread comes from the two tissues of the brain alone: CSF is widened by vessels and meninges
     spread = sum((pure[i] * (middle - means[i]) ** 2).sum() for i in (1, 2)) / np.maximum(pure[1:].sum(), 1e-9)
-    return means, float(np.sqrt(max(spread, 1e-12))), belief.sum(1) / counts.sum()
+    return Histogram(means, float(np.sqrt(max(spread, 1e-12))), np.bincount(group, belief.sum(1)) / counts.sum())
 
 
-def mixtures(even: np.ndarray, means: np.ndarray, prior_grey: np.ndarray) -> np.ndarray:
-    """CSF, grey and white fractions (3, ...) of every voxel from its brightness, linear between the pure tissues."""
-    csf, grey, white = means
-    from_grey = np.clip((even - grey) / (white - grey), 0.0, 1.0)
-    to_csf = np.clip((grey - even) / (grey - csf), 0.0, 1.0)
-    fractions = np.stack([to_csf, 1.0 - from_grey - to_csf, from_grey]).astype(np.float32)
+def fractions_of(even: np.ndarray, histogram: Histogram, prior_grey: np.ndarray) -> np.ndarray:
+    """The expected CSF, grey and white fractions (3, ...) of every voxel, float32."""
+    csf, _, white = histogram.means
+    brightness = np.linspace(csf - 4 * histogram.sd, white + 4 * histogram.sd, 2000)
+    points, weights, _ = parts_of(histogram)
+    belief = belief_of(brightness, histogram, points, weights)
+    expected = points.T @ (belief / belief.sum(0))
+    found = np.stack([np.interp(even, brightness, row) for row in expected]).astype(np.float32)
     wall = prior_grey < NO_GREY
-    direct = np.clip((even - csf) / (white - csf), 0.0, 1.0)
-    fractions[:, wall] = np.stack([1.0 - direct, np.zeros_like(direct), direct])[:, wall]
-    return fractions
+    direct = np.clip((even[wall] - csf) / (white - csf), 0.0, 1.0)
+    found[:, wall] = np.stack([1.0 - direct, np.zeros_like(direct), direct])
+    return found

@@ -1,0 +1,64 @@
+"""The few sentences that a reader with two minutes gets: what was measured, what was not, and what a number cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.outcome import FAILED, MEASURED, Measurement, Outcome
+
+TITLES = {
+    "brain_volumes": "Brain volumes",
+    "cst_diffusion": "Diffusion of the corticospinal tract",
+}
+
+
+def title_of(marker: str) -> str:
+    """A marker's name as a person writes it."""
+    return TITLES.get(marker, marker.replace("_", " ").capitalize())
+
+
+def summary_of(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """One sentence per marker, then what was found."""
+    return tuple(_sentence(outcome) for outcome in outcomes)
+
+
+def _sentence(outcome: Outcome) -> str:
+    title = title_of(outcome.marker)
+    if outcome.outcome != MEASURED:
+        return f"{title}: {'failed' if outcome.outcome == FAILED else 'not measurable'}, {_lower(outcome.reason)}."
+    return f"{title}: {SENTENCES.get(outcome.marker, _any)(outcome)}"
+
+
+def _lower(text: str) -> str:
+    return text.rstrip(".")
+
+
+def _any(outcome: Outcome) -> str:
+    return f"{len(outcome.measurements)} measurements."
+
+
+def _volumes(outcome: Outcome) -> str:
+    value = {m.name: m for m in outcome.measurements}
+    brain, whole = value["brain_volume"], value["intracranial_volume"]
+    return f"brain {_with_error(brain)}, {100 * brain.value / whole.value:.0f} % of the intracranial volume of {_with_error(whole)}; no reference population."
+
+
+def _diffusion(outcome: Outcome) -> str:
+    fa = {(m.side, m.level): m for m in outcome.measurements if m.name == "cst_fa"}
+    level = "whole" if ("left", "whole") in fa or ("right", "whole") in fa else "plic"
+    place = "mean of the tract" if level == "whole" else "internal capsule"
+    known = [f"{side} {fa[side, level].value:.3f}" for side in ("left", "right") if (side, level) in fa]
+    asymmetry = next((m for m in outcome.measurements if m.name == "cst_fa_asymmetry"), None)
+    words = f"anisotropy ({place}) {', '.join(known)}" if known else f"anisotropy at {len(fa)} places"
+    if asymmetry is not None:
+        clear = abs(asymmetry.value) > 2 * asymmetry.uncertainty
+        words += f"; left and right differ by {abs(asymmetry.value):.1f} %, {'more' if clear else 'not more'} than the error of the measurement"
+    missing = sorted({gap.level.replace("_", " ") for gap in outcome.gaps if gap.level not in (None, "whole")})
+    return words + (f"; not measured: {', '.join(missing)}" if missing else "") + "; no reference population."
+
+
+def _with_error(measurement: Measurement) -> str:
+    return f"{measurement.value:.0f} ± {measurement.uncertainty:.0f} {measurement.unit}"
+
+
+SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion}

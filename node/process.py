@@ -1,0 +1,226 @@
+"""The whole program: a study in, the DICOM objects that answer it out.
+
+The service runs it in a child process per study, the command line runs it as it is; both get the same bytes for the same study, settings and
+time. A study that holds nothing to measure is answered too: what was sent, and why nothing was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from analysis.engine import analyse
+from analysis.examination import Examination
+from analysis.marker import Marker, markers
+from analysis.outcome import FAILED, MEASURED, Outcome
+from analysis.report import Report, SeriesNote
+from analysis.summary import summary_of
+from analysis.volume import Image
+from node import uids
+from node.errors import StudyError
+from node.provenance import Provenance
+from node.roles import Decision, choose, decide, with_choice
+from node.settings import Settings
+from node.study import Study, patient_of, read_studies
+
+Watch = Callable[[str], None]
+
+
+def silent(step: str) -> None:
+    """Nobody watches."""
+
+
+def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dataset]:
+    """Return the DICOM objects that answer one study: masks first, then the report."""
+    report, images = examine(study, settings, watch)
+    return answer(report, images, provenance_of(study, settings, datetime.now().astimezone()))
+
+
+def examine(study: Study, settings: Settings, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
+    """What the markers say of the study, and the images that they were measured on, by role."""
+    start = time.monotonic()
+    every = markers()
+    decisions, images = images_of(study, every, settings, watch)
+    outcomes = analyse(Examination(images, patient_of(study), watch), every, time.monotonic)
+    return report_of(study, decisions, images, outcomes, time.monotonic() - start), images
+
+
+def images_of(study: Study, every: tuple[Marker, ...], settings: Settings, watch: Watch) -> tuple[tuple[Decision, ...], dict[str, Image]]:
+    """The role of every series, and the image of each role that a marker needs. A series that cannot be read gives way to the next best."""
+    from node.volumes import image_of
+
+    needed = {role for marker in every for group in marker.needs for role in group}
+    decisions = tuple(decide(series) for series in study.series)
+    images: dict[str, Image] = {}
+    for role in sorted(needed):
+        while role not in images and role in (chosen := choose(decisions)):
+            watch(f"reading {role}")
+            try:
+                images[role] = image_of(chosen[role], role)
+            except StudyError as error:
+                decisions = tuple(_unusable(one, str(error)) if one.series is chosen[role] else one for one in decisions)
+    return with_choice(decisions, choose(decisions)), images
+
+
+def _unusable(decision: Decision, reason: str) -> Decision:
+    return replace(decision, usable=False, problems=(*decision.problems, reason))
+
+
+def report_of(study: Study, decisions: tuple[Decision, ...], images: Mapping[str, Image], outcomes: tuple[Outcome, ...], seconds: float) -> Report:
+    """The report of a study; it says so where nothing at all was measured."""
+    chosen = choose(decisions)
+    notes = tuple(_note(one, used=one.role in images and chosen.get(one.role) is one.series) for one in decisions)
+    measured = any(outcome.outcome == MEASURED for outcome in outcomes)
+    reasons = tuple(dict.fromkeys(outcome.reason or "" for outcome in outcomes))
+    return Report(
+        study.study_instance_uid,
+        patient_of(study),
+        notes,
+        outcomes,
+        (*summary_of(outcomes), *study.problems),
+        not_analysed=None if measured else "; ".join(reasons),
+        seconds=seconds,
+    )
+
+
+def _note(decision: Decision, used: bool) -> SeriesNote:
+    header = decision.series.header
+    return SeriesNote(
+        decision.series.series_instance_uid, decision.role, decision.why, decision.problems, used, description=str(header.get("SeriesDescription") or "")
+    )
+
+
+def failure_of(study: Study, reason: str) -> Report:
+    """The report of a study whose analysis ended without a result: every marker failed, for that reason."""
+    outcomes = tuple(Outcome(marker.name, marker.version, FAILED, reason) for marker in markers())
+    return report_of(study, tuple(decide(series) for series in study.series), {}, outcomes, 0.0)
+
+
+def provenance_of(study: Study, settings: Settings, made_at: datetime) -> Provenance:
+    """What all objects of one answer share."""
+    config = uids.config_digest({"threads": "any"})
+    return Provenance(study, made_at, ae_title=settings.listener.ae_title, config=config)
+
+
+def answer(report: Report, images: Mapping[str, Image], provenance: Provenance) -> list[Dataset]:
+    """Masks first, then the report; the readable report always, the coded one where something was measured."""
+    from node.measurement_report import measurement_report
+    from node.segmentation import segmentations
+    from node.text_report import text_report
+
+    masks = segmentations(report, provenance, images)
+    coded = [measurement_report(report, provenance, images, masks)] if report.not_analysed is None else []
+    return [*masks, *coded, text_report(report, provenance)]
+
+
+def process_folder(
+    folder: Path, out: Path, settings: Settings, nifti: bool = False, watch: Watch = silent, made_at: datetime | None = None, failed: str | None = None
+) -> list[str]:
+    """Answer the study, or each study, of a folder into OUT: the objects, report.json, and with `nifti` every mask and map.
+
+    Several studies get a folder each, named by their UID. `failed`: the reason why the analysis ended; then the answer says that, and
+    nothing is measured. Returns lines for a person. OUT appears whole or not at all; an older answer in it is replaced.
+    """
+    use_threads(settings)
+    check_free(out)
+    studies, problems = read_studies(folder)
+    if not studies:
+        raise StudyError(f"{folder} holds no DICOM study. " + " ".join(problems[:3]))
+    lines = list(problems)
+    for study in studies:
+        place = out if len(studies) == 1 else out / study.study_instance_uid
+        lines += _process_into(study, place, settings, nifti, watch, made_at or datetime.now().astimezone(), failed)
+    return lines
+
+
+def _process_into(study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None) -> list[str]:
+    report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
+    watch("writing the report")
+    objects = answer(report, images, provenance_of(study, settings, made_at))
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write(report, objects, partial)
+    if nifti:
+        write_niftis(report, images, partial / "nifti")
+    replace_folder(partial, out)
+    return lines_of(report, objects, out)
+
+
+def write(report: Report, objects: list[Dataset], folder: Path) -> None:
+    """The objects by series number, and report.json that names them. Each file is on the disk when this returns."""
+    from node.report_json import report_json
+
+    files = {}
+    for number, ds in enumerate(objects):
+        name = f"{int(ds.SeriesNumber)}_{number}_{ds.Modality.lower()}.dcm"
+        ds.save_as(folder / name, enforce_file_format=True)
+        files[name] = ds
+    text = json.dumps(report_json(report, files), ensure_ascii=False, indent=1, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def write_niftis(report: Report, images: Mapping[str, Image], folder: Path) -> None:
+    """Masks and maps for researchers, in the space of the series that they were measured on."""
+    from node.volumes import write_nifti
+
+    folder.mkdir()
+    for outcome in report.outcomes:
+        for mask in joined(outcome):
+            side = f"_{mask.side}" if mask.side else ""
+            write_nifti(mask.array.astype("uint8"), images[mask.role].lps_from_index, folder / f"mask_{mask.name}{side}.nii.gz")
+        for map_ in outcome.maps:
+            write_nifti(map_.array, images[map_.role].lps_from_index, folder / f"map_{map_.name}.nii.gz")
+
+
+def joined(outcome: Outcome):
+    """The masks of an outcome with the levels of one structure and side put together."""
+    by_name: dict = {}
+    for mask in outcome.masks:
+        key = (mask.name, mask.side)
+        whole = mask.array | by_name[key].array if key in by_name else mask.array
+        by_name[key] = replace(mask, array=whole, level=None)
+    return by_name.values()
+
+
+def check_free(out: Path) -> None:
+    """StudyError where OUT holds anything but an earlier answer: only that is ever replaced."""
+    if out.exists() and not out.is_dir():
+        raise StudyError(f"{out} is a file; name a folder for the answer.")
+    if out.exists() and any(out.iterdir()) and not list(out.glob("report.json")) + list(out.glob("*/report.json")):
+        raise StudyError(f"{out} is not empty and holds no earlier answer; name another folder.")
+
+
+def replace_folder(partial: Path, out: Path) -> None:
+    """Put a finished folder in its place."""
+    check_free(out)
+    if out.exists():
+        shutil.rmtree(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial.rename(out)
+
+
+def lines_of(report: Report, objects: list[Dataset], out: Path) -> list[str]:
+    """One line per marker, and where the answer is."""
+    lines = [f"{outcome.marker}: {outcome.outcome}" + (f", {outcome.reason}" if outcome.reason else "") for outcome in report.outcomes]
+    if report.not_analysed:
+        lines.append(f"Not analysed: {report.not_analysed}")
+    return [*lines, f"{len(objects)} objects and report.json in {out}"]
+
+
+def use_threads(settings: Settings) -> None:
+    """Tell the numerical libraries how many threads they may use; they read it when they are first imported."""
+    count = str(settings.worker.threads or os.cpu_count() or 1)
+    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = count

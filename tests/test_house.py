@@ -1,0 +1,128 @@
+"""The rules of the house: who imports whom, what a marker is, what stands in the documents."""
+
+import ast
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis import atlas
+from analysis.examination import ROLES, Examination
+from analysis.marker import SECTIONS, Marker, markers
+from analysis.outcome import NOT_MEASURABLE
+from node.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+NODE = sorted((ROOT / "node").glob("**/*.py"))
+ANALYSIS = sorted((ROOT / "analysis").glob("**/*.py"))
+MODULES = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__") for path in NODE + ANALYSIS]
+INTERFACE = {  # what INTERFACES promises of the markers that exist
+    "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
+    "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file names in an import, at any depth."""
+    found = set()
+    for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            assert statement.level == 0, f"{path}: imports are absolute"
+            found |= {statement.module} | {f"{statement.module}.{alias.name}" for alias in statement.names}
+    return found
+
+
+def starts_with(names: set[str], *packages: str) -> set[str]:
+    return {name for name in names if any(name == package or name.startswith(package + ".") for package in packages)}
+
+
+@pytest.mark.parametrize("path", ANALYSIS, ids=str)
+def test_the_engine_knows_no_dicom_no_network_and_no_clock(path):
+    forbidden = ("node", "pydicom", "pynetdicom", "highdicom", "dcm2niix", "socket", "logging", "datetime", "time", "subprocess", "sqlalchemy")
+    if path.name == "build.py":
+        return  # makes the packaged atlas; it is no part of the engine
+    assert not starts_with(imports_of(path), *forbidden)
+
+
+@pytest.mark.parametrize("path", [path for path in ANALYSIS if path.name != "build.py"], ids=str)
+def test_the_engine_does_not_print(path):
+    calls = [node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    assert not {"print", "open", "input"} & set(calls)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "analysis" / "markers").glob("*.py")), ids=str)
+def test_markers_use_steps_and_never_each_other(path):
+    assert not {name for name in starts_with(imports_of(path), "analysis.markers") if name != "analysis.markers"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "analysis" / "steps").glob("*.py")), ids=str)
+def test_steps_do_not_know_markers(path):
+    assert not starts_with(imports_of(path), "analysis.markers", "analysis.engine", "analysis.report")
+
+
+@pytest.mark.parametrize("path", NODE + ANALYSIS, ids=str)
+def test_nobody_imports_the_worker_or_the_command_line(path):
+    allowed = {"service.py": {"node.worker"}, "command.py": {"node.worker", "node.service"}}.get(path.name, set())
+    found = starts_with(imports_of(path), "node.worker", "node.command", "node.service")
+    assert not {name for name in found if not any(name == a or name.startswith(a + ".") for a in allowed)}
+
+
+@pytest.mark.parametrize("path", NODE + ANALYSIS, ids=str)
+def test_every_module_states_its_policy(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_names_that_say_nothing_are_not_used():
+    names = {part for module in MODULES for part in module.split(".")}
+    assert not names & {"utils", "util", "helpers", "common", "misc", "manager", "base", "data2", "tmp"}
+
+
+def test_there_are_no_packages_under_tests():
+    assert not list((ROOT / "tests").glob("**/__init__.py"))
+
+
+def test_config_is_data():
+    assert not list((ROOT / "config").glob("**/*.py"))
+
+
+@pytest.mark.parametrize("marker", markers(), ids=lambda marker: marker.name)
+class TestEveryMarker:
+    def test_is_named_as_its_file_and_as_promised(self, marker: Marker):
+        assert (ROOT / "analysis" / "markers" / f"{marker.name}.py").exists()
+        assert set(marker.gives) == INTERFACE[marker.name]
+        assert marker.version >= 1
+
+    def test_opens_with_the_paragraphs_of_the_house(self, marker: Marker):
+        titles = re.findall(r"^([A-Z]\w+): ", marker.doc, re.MULTILINE)
+        assert tuple(titles) == SECTIONS
+        assert all(marker.section(title) for title in SECTIONS)
+
+    def test_says_what_its_numbers_are_worth(self, marker: Marker):
+        assert re.search(r"\d", marker.section("Trust")), "Trust states what was measured, on what"
+
+    def test_needs_roles_that_exist(self, marker: Marker):
+        assert marker.needs and all(set(group) <= set(ROLES) - {"other"} for group in marker.needs)
+
+    def test_gives_a_reason_when_the_study_is_empty(self, marker: Marker):
+        from analysis.engine import analyse
+
+        (outcome,) = analyse(Examination({}), [marker], iter(range(9)).__next__)
+        assert outcome.outcome == NOT_MEASURABLE
+        assert outcome.marker == marker.name and outcome.reason.startswith("the study has no ")
+
+
+def test_every_setting_is_documented():
+    example = (ROOT / "config" / "betz.toml").read_text(encoding="utf-8")
+    tables = [table for table in Settings.__dataclass_fields__ if table != "source"]
+    assert all(re.search(rf"^#?\s*\[\[?{table}", example, re.MULTILINE) for table in tables)
+    assert "config/betz.toml" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_atlas_names_each_label_once():
+    array = atlas.labels().array
+    table = list(csv.DictReader((ROOT / "analysis" / "atlas" / "labels.csv").read_text().splitlines()))
+    assert len(table) == len(atlas.parts()) == len({(part.structure, part.side, part.level) for part in atlas.parts()})
+    assert set(range(1, len(table) + 1)) == set(array[array > 0].tolist())
