@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -49,3 +53,12 @@ def encoded():
         write_dataset(buffer, ds)
         return buffer.getvalue()
     return encode
+
+
+@pytest.fixture(scope="session")
+def scanner() -> ModuleType:
+    """The module `mr_series` beside this file, which makes series as several vendors write them; loaded by its path."""
+    spec = importlib.util.spec_from_file_location("mr_series", Path(__file__).with_name("mr_series.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
