@@ -1,9 +1,9 @@
 """The sender: every result to every destination, until it is there or refused for good.
 
-One thread per destination, so that one that is down never holds another. Each SOP class has presentation contexts of its own, so a class that
-is refused costs its own objects only. What may pass (no connection, out of resources, a transient rejection) is tried again, twice as long
-apart each time, with jitter; what will not (refused class or syntax, cannot understand, a permanent rejection) is parked with its reason.
-A warning status counts as delivered and is logged. The clock and the random numbers are arguments.
+One thread per destination, so that one that is down never holds another. Each SOP class has presentation contexts of its own, so a
+class that is refused costs its own objects only. What may pass (no connection, out of resources, a transient rejection) is tried again,
+twice as long apart each time, with jitter; what will not (refused class or syntax, cannot understand, a permanent rejection) is parked
+with its reason. A warning status counts as delivered and is logged. The clock and the random numbers are arguments.
 """
 
 from __future__ import annotations

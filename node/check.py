@@ -1,0 +1,94 @@
+"""`betz check`: what must be right before a node can work, one line each: settings, folder, disk, the listener, every destination."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+
+from node.errors import BetzError, DeliveryError, RefusedError
+from node.sender import echo
+from node.service import is_running
+from node.settings import Destination, Settings
+
+ECHO_TIMEOUT_S = 5.0
+
+
+def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bool, str]]:
+    """Whether each thing is right, and a sentence about it. `only_listener`: is there a node, and does it answer?"""
+    if only_listener:
+        yield _checked(lambda: _listener(settings, must_run=True))
+        return
+    yield True, f"settings: {settings.source or 'the defaults, no file'}"
+    yield _checked(lambda: _folder(settings))
+    yield _checked(lambda: _disk(settings))
+    yield _checked(lambda: _listener(settings, must_run=False))
+    if not settings.destination:
+        yield True, "destinations: none is configured; answers stay in the outbox"
+    for peer in settings.destination:
+        yield _checked(lambda peer=peer: _destination(settings, peer))
+
+
+def _checked(check: Callable[[], str]) -> tuple[bool, str]:
+    try:
+        return True, check()
+    except (BetzError, OSError) as error:
+        return False, str(error)
+
+
+def _folder(settings: Settings) -> str:
+    """Write, sync, and give a second name: what the spool does."""
+    folder = settings.storage.folder
+    first, second = folder / f"check.{os.getpid()}.a", folder / f"check.{os.getpid()}.b"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(first, "xb") as file:
+            file.write(b"betz")
+            os.fsync(file.fileno())
+        os.link(first, second)
+    except OSError as error:
+        raise BetzError(f"storage: {folder} cannot be used ({error.strerror}); it must be writable and allow hard links") from None
+    finally:
+        first.unlink(missing_ok=True)
+        second.unlink(missing_ok=True)
+    return f"storage: {folder} is writable"
+
+
+def _disk(settings: Settings) -> str:
+    free_gib, least_gib = shutil.disk_usage(settings.storage.folder).free / 2**30, settings.storage.minimum_free_gib
+    if free_gib < least_gib:
+        raise BetzError(f"disk: {free_gib:.1f} GiB are free, {least_gib:g} are needed; make room, or run: betz purge")
+    return f"disk: {free_gib:.1f} GiB are free"
+
+
+def _listener(settings: Settings, must_run: bool) -> str:
+    rules = settings.listener
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(rules.host, rules.host)
+    if not is_running(settings.storage.folder):
+        if must_run:
+            raise BetzError("listener: the node is not running; start it with: betz serve")
+        _port_is_free(rules.host, rules.port)
+        return f"listener: the node is not running; port {rules.port} on {rules.host} is free for it"
+    try:
+        echo(Destination("self", rules.ae_title, host, rules.port), rules.ae_title, ECHO_TIMEOUT_S)
+    except RefusedError:
+        return f"listener: answers on {host}, port {rules.port} (and, as it should, accepts listed callers only)"
+    except DeliveryError as error:
+        raise BetzError(f"listener: the node runs but does not answer: {error}") from None
+    return f"listener: answers C-ECHO on {host}, port {rules.port}"
+
+
+def _port_is_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise BetzError(f"listener: port {port} on {host} cannot be used: {error.strerror}") from None
+
+
+def _destination(settings: Settings, peer: Destination) -> str:
+    try:
+        echo(peer, settings.listener.ae_title, ECHO_TIMEOUT_S)
+    except DeliveryError as error:
+        raise BetzError(f"destination {peer.name}: {error}") from None
+    return f"destination {peer.name}: answers C-ECHO"

@@ -1,0 +1,224 @@
+"""The command line. Exit status: 0 done; 1 it could not be done, with a sentence that says why and what to do; 2 the command line is wrong.
+
+No traceback reaches a person; BETZ_TRACEBACK=1 in the environment shows it to a developer. Everything heavy is imported by the command
+that needs it, so that `betz --help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from node import __version__
+from node.errors import BetzError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status = options.run(options) or 0
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _failed("stopped.")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BetzError as error:
+        return _failed(str(error), error)
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        return _failed(f"something unforeseen happened ({type(error).__name__}: {said}); BETZ_TRACEBACK=1 shows where.", error)
+
+
+def _failed(sentence: str, error: BaseException | None = None) -> int:
+    if error is not None and os.environ.get("BETZ_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"betz: {sentence}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "A DICOM node that measures what MRI can say in suspected ALS. For research use."
+    parser = argparse.ArgumentParser(prog="betz", description=about)
+    parser.add_argument("--version", action="version", version=f"betz {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run, text: str, settings: bool = True) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.set_defaults(run=run)
+        if settings:
+            one.add_argument("--config", type=Path, metavar="FILE", help="the settings (TOML); without it the defaults hold")
+        return one
+
+    command("serve", _serve, "run the node: receive, analyse, send")
+    one = command("process", _process, "analyse a folder of DICOM files, without a network")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
+    one.add_argument("--out", type=Path, required=True, help="where the objects and report.json go")
+    one.add_argument("--nifti", action="store_true", help="also every mask and map, in OUT/nifti")
+    one.add_argument("--failed", metavar="REASON", help=argparse.SUPPRESS)
+    one = command("phantom", _phantom, "write a DICOM study with known anatomy and known findings, and truth.json", settings=False)
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding, with "none" a healthy head')
+    one.add_argument("--severity", type=float, default=1.0, metavar="X", help="from 0 to 1 (default 1)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default 0)")
+    one = command("send", _send, "send every DICOM file of a folder by C-STORE")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
+    one.add_argument("--to", required=True, type=_peer, metavar="AE@HOST:PORT")
+    command("status", _status, "show every study and its state")
+    for name, text in (("why", "say why a study is where it is"), ("retry", "analyse a study again"),
+                       ("resend", "send the answer of a study again"), ("cancel", "stop what is still to be done with a study")):
+        command(name, _study, text).add_argument("study", metavar="STUDY", help="its UID, or the last digits of it")
+        commands.choices[name].set_defaults(name=name)
+    one = command("purge", _purge, "remove the studies whose whole answer is at every destination")
+    one.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only those delivered at least so many days ago")
+    one = command("check", _check, "check settings, folders, disk, listener and destinations")
+    one.add_argument("--listener", action="store_true", help="only whether the node on this machine answers")
+    command("markers", _markers, "list the markers: name, version, needs, gives, trust", settings=False)
+    return parser
+
+
+def _peer(text: str):
+    from node.settings import Destination
+
+    match = re.fullmatch(r"([^@]{1,16})@\[?([^\]]+)\]?:([0-9]{1,5})", text)
+    if not match or not 0 < int(match[3]) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form AE@HOST:PORT, for example ORTHANC@127.0.0.1:4242")
+    return Destination(match[1], match[1], match[2], int(match[3]))
+
+
+def _settings(options: argparse.Namespace):
+    from node.settings import read_settings
+
+    return read_settings(options.config)
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise BetzError(f"{path} is not a folder.")
+    return path
+
+
+def _lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    from node.service import serve
+
+    serve(settings)
+
+
+def _process(options: argparse.Namespace) -> None:
+    from node.child import die_with_parent
+
+    die_with_parent()
+    settings, folder = _settings(options), _folder(options.folder)
+    from node.process import answer_failure, process_folder
+
+    if options.failed:
+        answer_failure(folder, options.failed, options.out, settings)
+        return
+    progress = _Progress()
+    try:
+        lines = process_folder(folder, options.out, settings, options.nifti, progress.step)
+    finally:
+        progress.end()
+    _lines(lines)
+
+
+class _Progress:
+    """The step that runs: one line that is rewritten on a terminal, a line each elsewhere."""
+
+    def __init__(self) -> None:
+        self.began, self.terminal = time.monotonic(), sys.stderr.isatty()
+
+    def step(self, name: str) -> None:
+        line = f"{time.monotonic() - self.began:5.0f} s  {name}"
+        print(f"\r\033[K{line}" if self.terminal else line, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from analysis.phantom import FINDINGS
+    from node.phantom import write_phantom
+
+    asked = tuple(FINDINGS) if options.findings is None else tuple(name for name in options.findings.split(",") if name not in ("", "none"))
+    if not 0.0 <= options.severity <= 1.0:
+        raise BetzError(f"The severity is {options.severity:g}; it must lie between 0 and 1.")
+    try:
+        write_phantom(options.out, asked, options.severity, options.seed)
+    except ValueError as error:
+        raise BetzError(f"{error}.") from error
+    print(f"A phantom with {', '.join(asked) or 'no findings'} is in {options.out}; truth.json says what was planted.")
+
+
+def _send(options: argparse.Namespace) -> None:
+    settings, folder = _settings(options), _folder(options.folder)
+    from node.sender import send_folder
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    count = send_folder(folder, options.to, settings.listener.ae_title, settings.sender.timeout_s, say)
+    print(f"{count} objects sent to {options.to.ae_title} at {options.to.host}, port {options.to.port}.")
+
+
+def _status(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    from node.status import status_lines
+
+    _lines(status_lines(settings))
+
+
+def _study(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    from node import status
+
+    act = {"why": status.why_lines, "retry": status.retry, "resend": status.resend, "cancel": status.cancel}[options.name]
+    _lines(act(settings, options.study))
+
+
+def _purge(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    from node.status import purge
+
+    _lines(purge(settings, options.older_than))
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    from node.check import checks
+
+    failed = 0
+    for right, sentence in checks(settings, options.listener):
+        print(f"{'ok  ' if right else 'FAIL'}  {sentence}", flush=True)
+        failed += not right
+    return 1 if failed else 0
+
+
+def _markers(options: argparse.Namespace) -> None:
+    from analysis.marker import markers
+
+    for marker in markers():
+        print(f"{marker.name} (version {marker.version})")
+        print(f"  needs  {'; '.join(' or '.join(group) for group in marker.needs)}")
+        print(f"  gives  {', '.join((*marker.gives, *marker.findings))}")
+        print(f"  trust  {marker.section('Trust')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

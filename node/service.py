@@ -1,0 +1,113 @@
+"""The node as a service: listener, worker and senders in one process, on one storage folder.
+
+It ends on SIGTERM and SIGINT: open associations get a moment, a running analysis is ended and starts again with the next node. A lock
+keeps a second node off the same folder. Every event is one JSON line on stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from node.errors import BetzError
+from node.journal import Journal
+from node.listener import listen
+from node.log import log
+from node.outbox import Outbox
+from node.sender import Sender
+from node.settings import Settings
+from node.spool import Spool
+from node.worker import Worker, in_child
+
+JOURNAL = "journal.sqlite"
+
+
+def serve(settings: Settings, stop: threading.Event | None = None, started: Callable[[int], None] = lambda port: None) -> None:
+    """Run until `stop` is set or a signal comes. `started` hears the port once the node listens."""
+    warnings.simplefilter("ignore")  # libraries warn with the values of elements, which may be patient data
+    stop = stop or threading.Event()
+    with only_node(settings.storage.folder), _signals(stop):
+        journal, spool, outbox = open_storage(settings)
+        if swept := spool.sweep():
+            log("swept", objects=swept, reason="half received when an earlier node ended; their senders never heard success")
+        worker = Worker(settings, journal, spool, outbox, *in_child(settings, settings.storage.folder / "log"))
+        senders = [Sender(settings, peer, journal, spool, outbox) for peer in settings.destination]
+        worker.recover()
+        listener = listen(settings, spool, journal.stored)
+        threads = [threading.Thread(target=one.serve, args=(stop,), name=type(one).__name__) for one in (worker, *senders)]
+        for thread in threads:
+            thread.start()
+        rules = settings.listener
+        log("node_started", ae_title=rules.ae_title, host=rules.host, port=listener.port, storage=settings.storage.folder,
+            destinations=[peer.name for peer in settings.destination])
+        started(listener.port)
+        stop.wait()
+        listener.stop()
+        for thread in threads:
+            thread.join()
+        journal.close()
+        log("node_stopped")
+
+
+def open_storage(settings: Settings) -> tuple[Journal, Spool, Outbox]:
+    """Journal, spool and outbox of the storage folder, made where they are not there yet."""
+    folder = settings.storage.folder
+    _make(folder)
+    return Journal(folder / JOURNAL), Spool(folder, settings.storage.minimum_free_gib), Outbox(folder)
+
+
+def _make(folder: Path) -> None:
+    """Patient data lies there: other users of the machine may not look."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "lock").touch()
+    except OSError as error:
+        raise BetzError(f"The storage folder {folder} cannot be written: {error.strerror}. Name another under [storage] folder.") from error
+
+
+@contextlib.contextmanager
+def only_node(folder: Path) -> Iterator[None]:
+    """Hold the lock of the storage folder; BetzError where another node holds it."""
+    _make(folder)
+    with open(folder / "lock", "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = file.read().strip() or "unknown"
+            raise BetzError(f"Another node (process {owner}) already works on {folder}; stop it, or name another folder.") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def is_running(folder: Path) -> bool:
+    """True where a node holds the lock of that folder."""
+    try:
+        with open(folder / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; elsewhere than in the main thread Python allows no handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,157 @@
+"""What a person sees of the queue and does to it: status, why, retry, resend, cancel, purge. Lines of text; nothing here prints.
+
+It works beside a running node, through the journal. No patient data: a study is its UID, which may be given by its last digits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+from node.errors import BetzError
+from node.journal import (
+    ANSWERED,
+    CANCELLED,
+    DELIVERED,
+    FAILED,
+    PARKED,
+    PENDING,
+    READY,
+    RECEIVING,
+    RUNNING,
+    SUPERSEDED,
+    ResultRow,
+    StudyRow,
+)
+from node.service import is_running, open_storage
+from node.settings import Settings
+
+_MEANS = {
+    RECEIVING: "Instances are coming; it is analysed when none came for {quiet:g} s.",
+    READY: "It waits for a free place to be analysed.",
+    RUNNING: "It is being analysed.",
+    ANSWERED: "Its answer is being delivered.",
+    DELIVERED: "Its answer is at every destination.",
+    PARKED: "A destination refused a part of its answer for good. When that is put right: betz resend {study}",
+    FAILED: "It could not be analysed; its answer says so. When the cause is put right: betz retry {study}",
+    CANCELLED: "A person cancelled it. To take it up again: betz retry {study}",
+}
+
+
+def status_lines(settings: Settings) -> list[str]:
+    """The node, every study with its state, and what waits for each destination."""
+    journal, spool, _ = open_storage(settings)
+    running = "is running" if is_running(settings.storage.folder) else "is not running; start it with: betz serve"
+    lines = [f"The node {running}. Storage: {settings.storage.folder}"]
+    rows = journal.all()
+    counted = Counter(row.state for row in rows)
+    lines.append(f"{len(rows)} studies" + (": " + ", ".join(f"{n} {state}" for state, n in counted.items()) if rows else " so far."))
+    lines += [f"  {row.state:<10} {_ago(row.since):>9}  {len(spool.instances(row.study)):>6} images  {row.study}  {row.reason}".rstrip()
+              for row in rows]
+    lines += [f"{count} objects wait for {peer}." for peer, count in journal.waiting().items()]
+    journal.close()
+    return lines
+
+
+def why_lines(settings: Settings, study: str) -> list[str]:
+    """Why one study is where it is, and what to do."""
+    journal, spool, _ = open_storage(settings)
+    row = journal.find(study)
+    images = len(spool.instances(row.study))
+    lines = [f"Study {row.study} is {row.state}, since {_when(row.since)} ({_ago(row.since)} ago), with {images} images.",
+             _MEANS[row.state].format(quiet=settings.study.quiet_s, study=row.study)]
+    lines += [f"Reason: {row.reason}."] if row.reason else []
+    if conflicts := spool.conflicts(row.study):
+        lines.append(f"{len(conflicts)} objects came with other content under a UID that was taken; "
+                     f"they lie in {spool.conflicts_folder / row.study} and were not analysed.")
+    known = {peer.name for peer in settings.destination}
+    lines += [_delivery(result, known) for result in journal.results_of(row.study) if result.state != SUPERSEDED]
+    log = settings.storage.folder / "log" / f"{row.study}.txt"
+    if row.state == FAILED and log.exists():
+        lines.append(f"What the analysis said at last is in {log}.")
+    journal.close()
+    return lines
+
+
+def _delivery(result: ResultRow, known: set[str]) -> str:
+    line = f"  {result.file} to {result.destination}: {result.state}"
+    if result.reason:
+        line += f", {result.reason}"
+    if result.state == PENDING and result.destination not in known:
+        return f"{line}; no destination of that name is configured any more"
+    if result.state == PENDING and result.next_try:
+        line += f"; tried {result.attempts} times, again at {_when(result.next_try)}"
+    return line
+
+
+def retry(settings: Settings, study: str) -> list[str]:
+    """Analyse a study again."""
+    journal, _, _ = open_storage(settings)
+    row = journal.find(study)
+    if not journal.move(row.study, (FAILED, CANCELLED, ANSWERED, DELIVERED, PARKED, RECEIVING), READY, "asked for by a person", attempts=0):
+        raise BetzError(f"Study {row.study} is {row.state}; it needs no retry.")
+    return [f"Study {row.study} is ready to be analysed again.", *_if_stopped(settings)]
+
+
+def resend(settings: Settings, study: str) -> list[str]:
+    """Send the answer of a study again."""
+    journal, _, _ = open_storage(settings)
+    row = journal.find(study)
+    if row.state in (RECEIVING, READY, RUNNING):
+        raise BetzError(f"Study {row.study} is {row.state}; its answer is sent when it is there.")
+    count = journal.resend(row.study)
+    if not count:
+        raise BetzError(f"Study {row.study} has no answer that could be sent; `betz why {row.study}` says more.")
+    return [f"{count} objects of study {row.study} are to be sent again.", *_if_stopped(settings)]
+
+
+def cancel(settings: Settings, study: str) -> list[str]:
+    """Stop what is still to be done with a study; its images and results stay."""
+    journal, _, _ = open_storage(settings)
+    row = journal.find(study)
+    journal.cancel(row.study)
+    return [f"Study {row.study} is cancelled. Its images stay; betz retry {row.study} takes it up again."]
+
+
+def purge(settings: Settings, older_than_days: float) -> list[str]:
+    """Remove images and results of every study whose whole answer is at every destination for so many days."""
+    journal, spool, outbox = open_storage(settings)
+    rows = journal.all()
+    gone = [row for row in rows if row.state == DELIVERED and time.time() - row.since >= older_than_days * 86400
+            and row.version == spool.version(row.study)]
+    before = shutil.disk_usage(settings.storage.folder).free
+    for row in gone:
+        _remove(row, settings.storage.folder)
+        spool.remove(row.study)
+        outbox.remove(row.study)
+        journal.forget(row.study)
+    freed = max(0, shutil.disk_usage(settings.storage.folder).free - before) / 2**30
+    kept = Counter(row.state for row in rows if row not in gone)
+    journal.close()
+    return [f"{len(gone)} studies removed, {freed:.1f} GiB freed.",
+            *([f"Kept: {', '.join(f'{n} {state}' for state, n in kept.items())}."] if kept else [])]
+
+
+def _remove(row: StudyRow, folder: Path) -> None:
+    for log in (folder / "log").glob(f"{row.study}.*"):
+        if log.name in (f"{row.study}.txt", f"{row.study}.failed.txt"):
+            log.unlink()
+
+
+def _if_stopped(settings: Settings) -> list[str]:
+    return [] if is_running(settings.storage.folder) else ["The node is not running; it does so when you start it with: betz serve"]
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(seconds: float) -> str:
+    passed = max(0.0, time.time() - seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if passed >= size:
+            return f"{passed / size:.1f} {unit}"
+    return f"{passed:.0f} s"
