@@ -124,14 +124,11 @@ def _process(options: argparse.Namespace) -> None:
 
     die_with_parent()
     settings, folder = _settings(options), _folder(options.folder)
-    from node.process import answer_failure, process_folder
+    from node.process import process_folder
 
-    if options.failed:
-        answer_failure(folder, options.failed, options.out, settings)
-        return
     progress = _Progress()
     try:
-        lines = process_folder(folder, options.out, settings, options.nifti, progress.step)
+        lines = process_folder(folder, options.out, settings, options.nifti, progress.step, failed=options.failed)
     finally:
         progress.end()
     _lines(lines)

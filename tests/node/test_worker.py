@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from node.child import Limits, run_child
+from node.errors import JobError
+from node.journal import ANSWERED, CANCELLED, FAILED, PENDING, READY, RECEIVING, Journal
+from node.outbox import Outbox
+from node.settings import Destination, Settings, Storage
+from node.spool import Spool
+from node.worker import STARTS_AT_MOST, Worker, in_child
+
+STUDY = "1.2.3"
+PEER = Destination("pacs", "PACS", "127.0.0.1", 11113)
+
+
+class Site:
+    """A node's storage with one study, and a worker whose executor is a function."""
+
+    def __init__(self, folder, submit=None, answer_failure=None):
+        self.now = time.time()
+        self.settings = Settings(storage=Storage(folder, 0.0), destination=(PEER,))
+        self.journal, self.spool, self.outbox = Journal(folder / "j.sqlite", lambda: self.now), Spool(folder), Outbox(folder)
+        self.worker = Worker(self.settings, self.journal, self.spool, self.outbox, submit or self.good, answer_failure or self.not_analysed,
+                             lambda: self.now)
+        self.runs = []
+        self.arrive("1")
+
+    def arrive(self, name):
+        (self.spool.studies_folder / STUDY).mkdir(exist_ok=True)
+        (self.spool.studies_folder / STUDY / f"{name}.dcm").write_bytes(b"image")
+        os.utime(self.spool.studies_folder / STUDY, (self.now, self.now))
+        self.journal.stored(STUDY)
+
+    def good(self, study, out, stopped):
+        self.runs.append(sorted(path.name for path in study.iterdir()))
+        out.mkdir()
+        (out / "report.dcm").write_text(f"{self.runs[-1]}")
+
+    def not_analysed(self, study, out, reason):
+        out.mkdir()
+        (out / "failed.dcm").write_text(reason)
+
+    def go(self):
+        """Let the quiet time pass, then analyse what is ready."""
+        self.now += 31
+        self.worker.find_ready()
+        for study in self.worker.take():
+            self.worker.run(study)
+        return self.journal.study(STUDY)
+
+    def objects(self):
+        return [self.outbox.path_of(row.study, row.answer, row.file).read_text() for row in self.journal.results_of(STUDY, PENDING)]
+
+
+def _raising(reason):
+    def submit(study, out, stopped):
+        raise JobError(reason)
+    return submit
+
+
+def test_a_study_waits_until_it_is_quiet(tmp_path):
+    site = Site(tmp_path)
+    site.now += 29
+    assert site.worker.find_ready() == []
+    site.arrive("2")
+    site.now += 29
+    assert site.worker.find_ready() == []
+    assert site.go().state == ANSWERED and site.runs == [["1.dcm", "2.dcm"]]
+    assert site.objects() == ["['1.dcm', '2.dcm']"] and list(site.worker.work.iterdir()) == []
+
+
+def test_a_late_instance_makes_a_new_version(tmp_path):
+    site = Site(tmp_path)
+    first = site.go()
+    site.arrive("2")
+    second = site.go()
+    assert second.state == ANSWERED and second.version != first.version and site.objects() == ["['1.dcm', '2.dcm']"]
+
+
+def test_an_instance_during_the_run_makes_the_result_void(tmp_path):
+    site = Site(tmp_path)
+
+    def submit(study, out, stopped):
+        site.good(study, out, stopped)
+        if len(site.runs) == 1:
+            site.arrive("2")
+    site.worker.submit = submit
+    assert site.go().state == RECEIVING and site.objects() == []
+    assert site.go().state == ANSWERED and site.objects() == ["['1.dcm', '2.dcm']"]
+
+
+def test_a_failure_is_answered_with_its_reason(tmp_path):
+    row = (site := Site(tmp_path, _raising("the analysis took longer than 1800 s"))).go()
+    assert (row.state, row.reason) == (FAILED, "the analysis took longer than 1800 s")
+    assert site.objects() == ["the analysis took longer than 1800 s"]
+
+
+def test_a_failure_whose_answer_fails_is_not_silent(tmp_path):
+    def no_answer(study, out, reason):
+        raise JobError("nothing can be read")
+    row = Site(tmp_path, _raising("crash"), no_answer).go()
+    assert row.state == FAILED and "crash" in row.reason and "nothing can be read" in row.reason and row.version
+
+
+def test_an_analysis_without_an_object_is_a_failure(tmp_path):
+    row = Site(tmp_path, lambda study, out, stopped: out.mkdir()).go()
+    assert row.state == FAILED and "without an object" in row.reason
+
+
+def test_a_study_that_keeps_stopping_the_node_is_given_up(tmp_path):
+    site = Site(tmp_path)
+    site.now += 31
+    site.worker.find_ready()
+    for _ in range(STARTS_AT_MOST):
+        site.journal.start(STUDY)
+        site.journal.recover(site.spool)
+    row = site.go()
+    assert row.state == FAILED and "stopped 3 times" in row.reason and site.runs == []
+
+
+def test_a_node_that_cannot_keep_answers_gives_up_in_the_end(tmp_path):
+    site = Site(tmp_path)
+
+    def keep(study, out):
+        raise OSError(28, "No space left on device")
+    site.outbox.keep = keep
+    states = [site.go().state for _ in range(STARTS_AT_MOST + 1)]
+    assert states == [READY] * STARTS_AT_MOST + [FAILED]
+
+
+def test_a_cancelled_run_is_stopped_and_stays_cancelled(tmp_path):
+    site = Site(tmp_path)
+
+    def submit(study, out, stopped):
+        site.journal.cancel(STUDY)
+        assert stopped()
+        raise JobError("the analysis was stopped")
+    site.worker.submit = submit
+    assert site.go().state == CANCELLED and site.objects() == []
+
+
+def test_no_more_studies_at_once_than_allowed(tmp_path):
+    site = Site(tmp_path)
+    for study in ("1.2.4", "1.2.5"):
+        site.journal.stored(study)
+        site.journal.move(study, (RECEIVING,), READY)
+    assert len(site.worker.take()) == 1 and site.worker.take() == []
+
+
+def _python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_a_child_that_sleeps_is_ended_with_its_family(tmp_path):
+    code = ("import subprocess, sys, time\n"
+            "one = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+            "print(one.pid, file=sys.stderr, flush=True); time.sleep(60)")
+    with pytest.raises(JobError, match=r"longer than 1.5 s"):
+        run_child(_python(code), Limits(1.5, 4.0), tmp_path / "log")
+    grandchild = int((tmp_path / "log").read_text())
+    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_greedy_child_is_ended(tmp_path):
+    code = "import time\nheld = []\nwhile True: held.append(bytearray(b'x') * 2**24); time.sleep(.01)"
+    with pytest.raises(JobError, match=r"more than 0.2 GiB"):
+        run_child(_python(code), Limits(60, 0.2), tmp_path / "log")
+
+
+@pytest.mark.parametrize(("code", "reason"), [
+    ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11 (SIGSEGV)"),
+    ("import sys; print('  3 s  reading', file=sys.stderr); sys.exit('betz: The folder is empty.')", "The folder is empty."),
+    ("import sys; sys.exit(3)", "status 3"),
+])
+def test_the_end_of_a_child_is_a_reason(tmp_path, code, reason):
+    with pytest.raises(JobError) as error:
+        run_child(_python(code), Limits(60, 4.0), tmp_path / "log")
+    assert reason in str(error.value)
+
+
+def test_a_good_child_is_silent_and_its_log_is_bounded(tmp_path):
+    run_child(_python("import sys; sys.stderr.write('x' * 10**6 + 'end')"), Limits(60, 4.0), tmp_path / "log")
+    said = (tmp_path / "log").read_text()
+    assert len(said) == 65536 and said.endswith("end")
+
+
+def test_a_child_is_stopped_when_asked(tmp_path):
+    with pytest.raises(JobError, match="was stopped"):
+        run_child(_python("import time; time.sleep(60)"), Limits(60, 4.0), tmp_path / "log", lambda: True)
+
+
+def test_the_number_of_threads_reaches_the_child(tmp_path):
+    run_child(_python("import os, sys; sys.stderr.write(os.environ['OMP_NUM_THREADS'])"), Limits(60, 4.0, threads=3), tmp_path / "log")
+    assert (tmp_path / "log").read_text() == "3"
+
+
+def test_a_child_dies_with_its_node(tmp_path):
+    child = "import time\nfrom node.child import die_with_parent\ndie_with_parent()\nprint('up', flush=True)\ntime.sleep(60)"
+    node = ("import os, subprocess, sys, time\nos.environ['BETZ_PARENT'] = str(os.getpid())\n"
+            f"one = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE, text=True)\n"
+            "one.stdout.readline(); print(one.pid, flush=True); time.sleep(60)")
+    with subprocess.Popen(_python(node), stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_command_in_a_child_gives_a_sentence(tmp_path):
+    """The executor of this machine, on a folder that is no study."""
+    submit, _ = in_child(Settings(), tmp_path)
+    with pytest.raises(JobError) as error:
+        submit(tmp_path / "nothing", tmp_path / "out", lambda: False)
+    assert "is not a folder" in str(error.value)
