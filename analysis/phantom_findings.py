@@ -1,0 +1,161 @@
+"""What can be planted in the phantom, and what a severity of 1 means in physical units.
+
+    cst_degeneration      30 % lower FA in the corticospinal tract; axial diffusivity stays, radial rises
+    cst_hyperintensity    the tract 35 % brighter in FLAIR
+    motor_band_sign       45 % less signal in the posterior bank of the precentral cortex in SWI
+    motor_cortex_atrophy  1.0 mm of the precentral cortex lost from outside, replaced by fluid
+    brainstem_atrophy     0.8 mm of the brainstem's surface lost, replaced by fluid
+    white_matter_lesions  24 lesions of 2 to 5 mm radius: bright in FLAIR, dark in T1, with free diffusion
+
+Severity is linear in these from 0. A name may be followed by `:left` or `:right`, else both sides are meant. Sides are the patient's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.phantom_head import ORIGIN_MM, SHAPE, Head, axes_mm
+from analysis.phantom_regions import band, brainstem_parts, motor_strip, ventricles
+from analysis.phantom_tracts import cst_region
+
+FINDINGS = (
+    "cst_degeneration", "cst_hyperintensity", "motor_band_sign", "motor_cortex_atrophy", "brainstem_atrophy", "white_matter_lesions"
+)  # fmt: skip
+SIDES = ("left", "right")
+FA_LOSS, TRACT_GAIN, BAND_LOSS, CORTEX_LOSS_MM, BRAINSTEM_LOSS_MM, LESIONS = 0.30, 0.35, 0.45, 1.0, 0.8, 24
+LESION_RADIUS_MM = (2.0, 5.0)
+LESION_DISTANCE_MM = 14.0
+LESION_ORDER = ("periventricular", "juxtacortical", "deep", "periventricular", "juxtacortical", "infratentorial")
+
+
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """One ellipsoid on the template: which `site`, its middle (RAS mm) and three radii along the axes."""
+
+    site: str
+    middle_mm: np.ndarray
+    radii_mm: np.ndarray
+
+
+def planted_sides(findings: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Sides by finding, in the order of FINDINGS; ValueError in a sentence for a name or side that does not exist."""
+    sides: dict[str, set[str]] = {}
+    for finding in findings:
+        name, _, side = finding.partition(":")
+        if name not in FINDINGS:
+            raise ValueError(f"{name!r} is not a finding that can be planted; choose among {', '.join(FINDINGS)}")
+        if side and side not in SIDES:
+            raise ValueError(f"{finding!r} names the side {side!r}; write {name}:left, {name}:right, or {name} for both")
+        sides.setdefault(name, set()).update([side] if side else SIDES)
+    return {name: tuple(sorted(sides[name])) for name in FINDINGS if name in sides}
+
+
+def on_sides(sides: tuple[str, ...]) -> np.ndarray:
+    """Where the template belongs to those sides, boolean, shape (x, 1, 1); x grows to the patient's right."""
+    x, _, _ = axes_mm()
+    return (x < 0) & ("left" in sides) | (x > 0) & ("right" in sides)
+
+
+def plant(head: Head, sides: dict[str, tuple[str, ...]], severity: float, seed: int) -> tuple[Head, tuple[Lesion, ...]]:
+    """A copy of the head with the tract made pure white matter, and with the findings."""
+    head = _with_pure_tract(head)
+    tract = _soft(cst_region(head))
+    made = lesions(head, sides.get("white_matter_lesions", ()), round(LESIONS * severity), seed)
+    if "brainstem_atrophy" in sides:
+        where = np.logical_or.reduce(list(brainstem_parts().values())) & on_sides(sides["brainstem_atrophy"])
+        head = _worn(head, where, BRAINSTEM_LOSS_MM * severity)
+    if "motor_cortex_atrophy" in sides:
+        head = _worn(head, motor_strip(head) & on_sides(sides["motor_cortex_atrophy"]), CORTEX_LOSS_MM * severity)
+    spots = {}
+    if "cst_hyperintensity" in sides:
+        spots["bright_tract"] = tract * on_sides(sides["cst_hyperintensity"]) * np.float32(TRACT_GAIN * severity)
+    if "motor_band_sign" in sides:
+        dark = _soft(band(head) & on_sides(sides["motor_band_sign"])) * head.tissue["grey"]
+        spots["dark_band"] = dark * np.float32(BAND_LOSS * severity)
+    if made:
+        spots |= _lesion_spots(made, head.tissue["white"])
+    return replace(head, spots=spots), made
+
+
+def fa_factors(sides: dict[str, tuple[str, ...]], severity: float) -> dict[str, float]:
+    """What the tract's FA is multiplied by, by side."""
+    hurt = sides.get("cst_degeneration", ())
+    return {side: 1 - FA_LOSS * severity * (side in hurt) for side in SIDES}
+
+
+def _soft(mask: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(mask.astype(np.float32), 0.6)
+
+
+def _with_pure_tract(head: Head) -> Head:
+    share = _soft(cst_region(head)) * head.tissue["grey"]
+    return replace(head, tissue={**head.tissue, "grey": head.tissue["grey"] - share, "white": head.tissue["white"] + share})
+
+
+def _worn(head: Head, where: np.ndarray, depth_mm: float) -> Head:
+    """Fluid grows by a depth into grey and white matter inside a region, grey first."""
+    from scipy import ndimage
+
+    ball = ndimage.generate_binary_structure(3, 1)
+    csf, left_mm = head.tissue["csf"] + head.tissue["bone"], depth_mm
+    while left_mm > 0:
+        csf = csf + np.float32(min(left_mm, 1.0)) * (ndimage.grey_dilation(csf, footprint=ball) - csf)
+        left_mm -= 1.0
+    gain = np.clip(csf - head.tissue["csf"] - head.tissue["bone"], 0, None) * where
+    from_grey = np.minimum(gain, head.tissue["grey"])
+    from_white = np.minimum(gain - from_grey, head.tissue["white"])
+    changed = {"csf": from_grey + from_white, "grey": -from_grey, "white": -from_white}
+    return replace(head, tissue={name: head.tissue[name] + changed[name] if name in changed else head.tissue[name] for name in head.tissue})
+
+
+def lesions(head: Head, sides: tuple[str, ...], count: int, seed: int) -> tuple[Lesion, ...]:
+    """The first `count` lesions of a seed: a smaller count is a part of a larger one."""
+    if not sides or not count:
+        return ()
+    random = np.random.default_rng([seed, 5])
+    places = {site: np.argwhere(mask & on_sides(sides)) for site, mask in _lesion_places(head).items()}
+    chosen: list[Lesion] = []
+    for k in range(count):
+        site = LESION_ORDER[k % len(LESION_ORDER)]
+        radii = random.uniform(*LESION_RADIUS_MM, 3) * (0.8 if site == "infratentorial" else 1)
+        tries = places[site][random.integers(len(places[site]), size=64)] + ORIGIN_MM
+        apart = [min((np.linalg.norm(at - other.middle_mm) for other in chosen), default=99.0) for at in tries]
+        best = next((i for i, distance in enumerate(apart) if distance > LESION_DISTANCE_MM), int(np.argmax(apart)))
+        chosen.append(Lesion(site, tries[best], radii))
+    return tuple(chosen)
+
+
+def _lesion_places(head: Head) -> dict[str, np.ndarray]:
+    """White matter by site, away from the corticospinal tract; boolean."""
+    from scipy import ndimage
+
+    _, y, z = axes_mm()
+    white = (head.tissue["white"] > 0.9) & ~ndimage.binary_dilation(cst_region(head), iterations=5)
+    near_ventricle = ndimage.binary_dilation(ventricles(head), iterations=6)
+    near_cortex = ndimage.binary_dilation((head.tissue["grey"] > 0.6) & (z > 0), iterations=3)
+    below = (z < -22) & (y < -38) & (z > -55)
+    upper = white & (z > 0)
+    return {
+        "periventricular": upper & near_ventricle,
+        "juxtacortical": upper & near_cortex & ~near_ventricle & (z > 20),
+        "deep": upper & ~near_cortex & ~near_ventricle & (z > 15),
+        "infratentorial": (head.tissue["white"] > 0.7) & below,
+    }
+
+
+def _lesion_spots(made: tuple[Lesion, ...], white: np.ndarray) -> dict[str, np.ndarray]:
+    """Fraction of lesion on the template, of all and by site: ellipsoids with an edge of 1 mm, only where there is white matter."""
+    spots = {f"lesion_{site}": np.zeros(SHAPE, np.float32) for site in dict.fromkeys(lesion.site for lesion in made)}
+    room = np.clip(white * 1.5, 0, 1)
+    for lesion in made:
+        low = np.floor(lesion.middle_mm - ORIGIN_MM - lesion.radii_mm.max() - 2).astype(int)
+        size = 2 * int(lesion.radii_mm.max()) + 6
+        index = np.stack(np.meshgrid(*(np.arange(a, a + size) for a in low), indexing="ij"), axis=-1)
+        radius = np.linalg.norm((index + ORIGIN_MM - lesion.middle_mm) / lesion.radii_mm, axis=-1)
+        box, spot = tuple(slice(a, a + size) for a in low), spots[f"lesion_{lesion.site}"]
+        spot[box] = np.maximum(spot[box], np.clip(0.5 - (radius - 1) * lesion.radii_mm.min(), 0, 1) * room[box])
+    return {**spots, "lesion": np.maximum.reduce(list(spots.values()))}

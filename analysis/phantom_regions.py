@@ -1,0 +1,80 @@
+"""Where things are on the phantom's template: the motor cortex, the parts of the brainstem, the ventricles.
+
+Simple surfaces, read off the template's own T1 and checked against published positions of M1 (hand, face, tongue, trunk and leg areas
+in the Brainnetome atlas). They belong to the phantom alone: the markers' atlas is made another way, so that agreement means something.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.phantom_head import Head, axes_mm
+
+# |x|: y and z at the upper and at the lower end of the central and the precentral sulcus
+CENTRAL_SULCUS = {8: (-36, 80, -38, 70), 14: (-30, 77, -33, 64), 22: (-28, 77, -28, 56), 30: (-26, 74, -27, 50), 38: (-25, 66, -19, 42),
+                  46: (-15, 61, -10, 30), 54: (-9, 52, -3, 22), 62: (-4, 42, -3, 22)}  # fmt: skip
+PRECENTRAL_SULCUS = {8: (-13, 76, -13, 66), 14: (-17, 73, -17, 64), 22: (-13, 72, -12, 58), 30: (-7, 68, -7, 49), 38: (-5, 64, -3, 46),
+                     46: (1, 58, 6, 28), 54: (6, 50, 8, 12), 62: (13, 30, 12, 5)}  # fmt: skip
+MEDIAL_MM, LATERAL_MM = 20, 42
+BAND_DEPTH_MM = 5.0
+# planes across the brainstem: y and z of a point on the midline, and how much z falls per mm forwards
+TOP, PONS_TOP, PONS_BOTTOM, BOTTOM = (-18, -5, 0.62), (-12, -22, 0.20), (-26, -50, 0.22), (-42, -64, 0.0)
+
+
+def _wall(table: dict[int, tuple[int, int, int, int]], x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """y of a sulcus at |x| and z; straight between its two ends, and beyond them as at the end."""
+    keys = sorted(table)
+    y_top, z_top, y_low, z_low = (np.interp(np.abs(x), keys, [table[k][i] for k in keys]) for i in range(4))
+    return y_low + (y_top - y_low) * np.clip((z - z_low) / (z_top - z_low), 0, 1)
+
+
+def _floor(x: np.ndarray) -> np.ndarray:
+    """z of the lower end of the gyrus at |x|."""
+    keys = sorted(CENTRAL_SULCUS)
+    return np.interp(np.abs(x), keys, [CENTRAL_SULCUS[k][3] - 6 for k in keys])
+
+
+def motor_strip(head: Head) -> np.ndarray:
+    """The precentral gyrus with its white core, both sides, boolean: between the two sulci, above the lower end of the central one."""
+    x, y, z = axes_mm()
+    between = (y > _wall(CENTRAL_SULCUS, x, z)) & (y < _wall(PRECENTRAL_SULCUS, x, z))
+    return between & (z > _floor(x)) & (np.abs(x) > 2) & (np.abs(x) < 66) & head.inside_skull
+
+
+def band(head: Head) -> np.ndarray:
+    """The posterior bank of the precentral gyrus, boolean: what lies within BAND_DEPTH_MM of the central sulcus."""
+    x, y, z = axes_mm()
+    return motor_strip(head) & (y < _wall(CENTRAL_SULCUS, x, z) + BAND_DEPTH_MM)
+
+
+def band_levels() -> dict[str, np.ndarray]:
+    """Which |x| belong to the medial, intermediate and lateral part; boolean, shape (x, 1, 1)."""
+    x = np.abs(axes_mm()[0])
+    return {"medial": x <= MEDIAL_MM, "intermediate": (x > MEDIAL_MM) & (x <= LATERAL_MM), "lateral": x > LATERAL_MM}
+
+
+def _above(plane: tuple[float, float, float]) -> np.ndarray:
+    _, y, z = axes_mm()
+    return z > plane[1] - plane[2] * (y - plane[0])
+
+
+def brainstem_parts() -> dict[str, np.ndarray]:
+    """Room of midbrain, pons and medulla, boolean; grey and white matter inside it is theirs. Bounded behind by the fourth ventricle
+    and the tectum, to the sides by |x|: 20, 18 and 12 mm, where the cerebellar peduncles are cut."""
+    x, y, z = axes_mm()
+    behind = np.interp(z, [-64, -45, -22, -14, 0], [-54, -47, -39, -42, -40])
+    room = (y > behind) & (z < 2)
+    front = y < np.interp(z, [-64, -20, 0], [0, -2, -6])
+    parts = {
+        "midbrain": ~_above(TOP) & _above(PONS_TOP) & (np.abs(x) < 20),
+        "pons": ~_above(PONS_TOP) & _above(PONS_BOTTOM) & (np.abs(x) < 18),
+        "medulla": ~_above(PONS_BOTTOM) & _above(BOTTOM) & (np.abs(x) < 12),
+    }
+    return {name: part & room & front for name, part in parts.items()}
+
+
+def ventricles(head: Head) -> np.ndarray:
+    """The lateral ventricles, boolean: fluid deep in the brain."""
+    x, y, z = axes_mm()
+    box = (np.abs(x) < 36) & (np.abs(x) > 2) & (y > -52) & (y < 36) & (z > 2) & (z < 30)
+    return box & (head.tissue["csf"] > 0.6) & ((np.abs(x) < 24) | (y < -20)) & (np.abs(x) < 30)

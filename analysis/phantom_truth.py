@@ -1,0 +1,197 @@
+"""The true value of what the phantom carries, measured on the deformed anatomy at 1 mm without noise, never on the images.
+
+Names, sides, levels and units are those of INTERFACES.md. A measurement whose truth cannot be defined is not here. DEFINITIONS say in words
+what each number is the truth of; a marker that measures something else may differ from it for that reason alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.phantom_findings import FINDINGS, SIDES, Lesion
+from analysis.phantom_head import Head
+from analysis.phantom_regions import band, band_levels, brainstem_parts, motor_strip
+from analysis.phantom_scan import SEQUENCES, contrast, look_up
+from analysis.phantom_shape import Shape
+from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, Fibres
+
+DEFINITIONS = {
+    "intracranial_volume": "everything inside the inner skull surface, down to the foramen magnum",
+    "brain_volume": "grey and white matter, from fractions; the other tissues likewise",
+    "cst_fa": "mean over the voxels whose fibres are those of the tract, from their tensors; the other diffusivities likewise",
+    "cst_fa_asymmetry": "100 (right - left) / mean of both, whole tract",
+    "callosal_motor_fa": "mean over callosal fibres within 8 mm of the midline between y -17 and -4 of the template",
+    "midbrain_volume": "grey and white matter between planes across the template's brainstem; pons and medulla likewise",
+    "precentral_volume": "grey matter between the central and the precentral sulcus",
+    "precentral_thickness": "grey matter of the gyrus divided by the area of its white surface",
+    "cst_flair_contrast": "noise-free FLAIR signal of the tract over that of all other white matter, minus 1",
+    "motor_band_contrast": "1 - noise-free SWI signal of grey matter in the posterior bank of the precentral gyrus over that in its rest",
+    "lesion_count": "lesions that were planted; their volume from fractions",
+}
+REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
+DIFFUSIVITY_UNIT = "10-3.mm2/s"
+TRACT_PURITY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class _Patient:
+    """The anatomy on the patient's own grid of 1 mm: `points` (3, n) of the template under each of the voxels inside the skull."""
+
+    head: Head
+    points: np.ndarray
+
+    def at(self, image: np.ndarray, where: np.ndarray | slice = slice(None)) -> np.ndarray:
+        return look_up(image.astype(np.float32, copy=False), self.points[:, where])
+
+    def ml(self, image: np.ndarray) -> float:
+        return float(self.at(image).sum(dtype=np.float64)) * STEP_MM**3 / 1000
+
+
+def _patient(head: Head, shape: Shape) -> _Patient:
+    inside = head.inside_skull.astype(np.float32)
+    x, y, z = (np.arange(-reach, reach + STEP_MM, STEP_MM) for reach in REACH_MM)
+    kept = []
+    for level in z:
+        plane = np.stack(np.meshgrid(x, y, [level], indexing="ij")).reshape(3, -1) + shape.middle_mm[:, None]
+        template = shape.template_from_lps(plane)
+        kept.append(template[:, look_up(inside, template) > 0.5])
+    return _Patient(head, np.concatenate(kept, axis=1))
+
+
+def _entry(name: str, value: float, unit: str, side: str | None = None, level: str | None = None) -> dict[str, object]:
+    return {"name": name, "side": side, "level": level, "value": round(float(value), 5), "unit": unit}
+
+
+def measurements(head: Head, fibres: Fibres, shape: Shape, made: tuple[Lesion, ...]) -> dict[str, list[dict[str, object]]]:
+    """Truth by marker; `made`: the lesions that were planted."""
+    patient = _patient(head, shape)
+    return {
+        "brain_volumes": _volumes(patient),
+        "cst_diffusion": _tract(patient, fibres),
+        "callosum_diffusion": _callosum(patient, fibres),
+        "brainstem": _brainstem(patient),
+        "precentral_gyrus": _precentral(patient, shape),
+        "cst_flair": _flair(patient, fibres),
+        "motor_band": _band(patient),
+        "white_matter_lesions": _lesions(patient, made),
+    }
+
+
+def _volumes(patient: _Patient) -> list[dict[str, object]]:
+    csf, grey, white = (patient.ml(patient.head.tissue[name]) for name in ("csf", "grey", "white"))
+    inside = patient.points.shape[1] * STEP_MM**3 / 1000
+    values = {"intracranial": inside, "brain": grey + white, "grey_matter": grey, "white_matter": white, "csf": csf}
+    return [_entry(f"{name}_volume", value, "ml") for name, value in values.items()]
+
+
+def scalars(tensor: np.ndarray) -> dict[str, np.ndarray]:
+    """fa, md, rd and ad of tensors (6, n)."""
+    matrix = tensor[[0, 3, 4, 3, 1, 5, 4, 5, 2]].T.reshape(-1, 3, 3)
+    value = np.linalg.eigvalsh(matrix.astype(np.float64))
+    mean = value.mean(axis=1)
+    fa = np.sqrt(1.5 * ((value - mean[:, None]) ** 2).sum(axis=1) / (value**2).sum(axis=1))
+    return {"fa": fa, "md": mean, "rd": value[:, :2].mean(axis=1), "ad": value[:, 2]}
+
+
+def _tract_voxels(patient: _Patient, region: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(patient.at(region) > TRACT_PURITY)
+
+
+def _levels(points: np.ndarray) -> dict[str, np.ndarray]:
+    z = points[2]
+    levels = {name: (z >= low) & (z < high) for name, (low, high) in LEVELS_Z_MM.items()}
+    return {**levels, "whole": np.logical_or.reduce(list(levels.values()))}
+
+
+def _sides(points: np.ndarray) -> dict[str, np.ndarray]:
+    return {"left": points[0] < 0, "right": points[0] > 0}
+
+
+def _tract(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
+    voxels = _tract_voxels(patient, fibres.cst)
+    points = patient.points[:, voxels]
+    value = scalars(np.stack([patient.at(component, voxels) for component in fibres.tensor]))
+    out, whole = [], {}
+    for side, on_side in _sides(points).items():
+        for level, at_level in _levels(points).items():
+            for name, numbers in value.items():
+                mean = numbers[on_side & at_level].mean()
+                out.append(_entry(f"cst_{name}", mean, "1" if name == "fa" else DIFFUSIVITY_UNIT, side, level))
+                whole[side, level, name] = mean
+    left, right = (whole[side, "whole", "fa"] for side in SIDES)
+    return [*out, _entry("cst_fa_asymmetry", 200 * (right - left) / (left + right), "%")]
+
+
+def _callosum(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
+    voxels = _tract_voxels(patient, fibres.callosum)
+    x, y, _ = patient.points[:, voxels]
+    voxels = voxels[(np.abs(x) <= 8) & (y >= MOTOR_SEGMENT_Y_MM[0]) & (y <= MOTOR_SEGMENT_Y_MM[1])]
+    value = scalars(np.stack([patient.at(component, voxels) for component in fibres.tensor]))
+    return [_entry("callosal_motor_fa", value["fa"].mean(), "1"), _entry("callosal_motor_md", value["md"].mean(), DIFFUSIVITY_UNIT)]
+
+
+def _brainstem(patient: _Patient) -> list[dict[str, object]]:
+    solid = patient.head.tissue["grey"] + patient.head.tissue["white"]
+    return [_entry(f"{name}_volume", patient.ml(solid * part), "ml") for name, part in brainstem_parts().items()]
+
+
+def _precentral(patient: _Patient, shape: Shape) -> list[dict[str, object]]:
+    """Volume and thickness; the area of the white surface is the integral of the slope of the white fraction, on the template, and
+    the scale of the patient takes it to mm²."""
+    strip = motor_strip(patient.head)
+    white = patient.head.tissue["white"]
+    slope = np.sqrt(sum(np.gradient(white, axis=k) ** 2 for k in range(3)))
+    out = []
+    for side, on_side in _sides(patient.points).items():
+        inside = np.flatnonzero(on_side & (patient.at(strip) > 0.5))
+        grey_mm3 = float(patient.at(patient.head.tissue["grey"], inside).sum(dtype=np.float64))
+        surface_mm2 = float(patient.at(slope, inside).sum(dtype=np.float64)) / shape.scale
+        out.append(_entry("precentral_volume", grey_mm3 / 1000, "ml", side))
+        out.append(_entry("precentral_thickness", grey_mm3 / surface_mm2, "mm", side))
+    return out
+
+
+def _flair(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
+    signal = patient.at(contrast(patient.head, SEQUENCES["flair"]))
+    tract = patient.at(fibres.cst)
+    other = signal[(patient.at(patient.head.tissue["white"]) > 0.95) & (tract < 0.01)].mean()
+    sides, levels = _sides(patient.points), _levels(patient.points)
+    return [
+        _entry("cst_flair_contrast", signal[(tract > TRACT_PURITY) & sides[side] & levels[level]].mean() / other - 1, "1", side, level)
+        for side in SIDES
+        for level in LEVELS_Z_MM
+    ]
+
+
+def _band(patient: _Patient) -> list[dict[str, object]]:
+    signal = patient.at(contrast(patient.head, SEQUENCES["swi"]))
+    grey, bank = patient.at(patient.head.tissue["grey"]) > 0.8, patient.at(band(patient.head)) > 0.8
+    strip = patient.at(motor_strip(patient.head)) > 0.8
+    sides, out = _sides(patient.points), []
+    for level, mask in band_levels().items():
+        x = np.abs(patient.points[0])
+        limits = np.flatnonzero(mask.ravel()[98:])
+        at_level = (x >= limits[0]) & (x <= limits[-1])
+        for side in SIDES:
+            here = grey & strip & at_level & sides[side]
+            out.append(_entry("motor_band_contrast", 1 - signal[here & bank].mean() / signal[here & ~bank].mean(), "1", side, level))
+    return out
+
+
+def _lesions(patient: _Patient, made: tuple[Lesion, ...]) -> list[dict[str, object]]:
+    """Count and volume, of all and by site."""
+    spots = {name.removeprefix("lesion_"): image for name, image in patient.head.spots.items() if name.startswith("lesion_")}
+    out = [_entry("lesion_count", len(made), "1"), _entry("lesion_volume", patient.ml(patient.head.spots["lesion"]) if made else 0, "ml")]
+    out += [_entry("lesion_count", sum(lesion.site == site for lesion in made), "1", level=site) for site in spots]
+    return out + [_entry("lesion_volume", patient.ml(image), "ml", level=site) for site, image in spots.items()]
+
+
+def expected(sides: dict[str, tuple[str, ...]], severity: float) -> list[dict[str, str]]:
+    """Every finding that can be planted, by side: present where it was planted at a severity above 0."""
+    return [
+        {"name": name, "side": side, "value": "present" if severity > 0 and side in sides.get(name, ()) else "absent"}
+        for name in FINDINGS
+        for side in SIDES
+    ]
