@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+
+from node.errors import BetzError, DeliveryError, RefusedError
+from node.journal import ANSWERED, DELIVERED, PARKED, PENDING, READY, RECEIVING, Journal
+from node.outbox import Outbox
+from node.sender import Sender, deliver, echo, send_folder
+from node.settings import Destination, Settings, Storage
+from node.settings import Sender as Rules
+from node.spool import Spool
+
+MR, SECONDARY, SEGMENTATION = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66.4"
+STUDY = "1.2.3.4"
+
+
+@pytest.fixture
+def pacs():
+    """A real peer on loopback: `received` counts objects, `statuses` are answered first, in turn."""
+    servers = []
+
+    def start(classes=(MR, SECONDARY), syntaxes=(ExplicitVRLittleEndian, ImplicitVRLittleEndian), statuses=(), title="PACS"):
+        received, answers = [], list(statuses)
+
+        def store(event):
+            if answers:
+                return answers.pop(0)
+            received.append((event.dataset.SOPInstanceUID, str(event.context.transfer_syntax), event.encoded_dataset(include_meta=False)))
+            return 0x0000
+
+        ae = AE(title)
+        ae.require_called_aet = True
+        ae.add_supported_context("1.2.840.10008.1.1")
+        for sop_class in classes:
+            ae.add_supported_context(sop_class, list(syntaxes))
+        servers.append(ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]))
+        peer = Destination("pacs", title, "127.0.0.1", servers[-1].server_address[1])
+        return peer, received
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.fixture
+def site(tmp_path, mr):
+    """A node with one source image and an answer of two objects; the sender's clock and chance are set by hand."""
+    class Site:
+        now = 1000.0
+
+        def __init__(self):
+            self.journal, self.spool, self.outbox = Journal(tmp_path / "j.sqlite", lambda: self.now), Spool(tmp_path), Outbox(tmp_path)
+            (self.spool.studies_folder / STUDY).mkdir()
+            mr().save_as(self.spool.studies_folder / STUDY / "1.dcm", enforce_file_format=True)
+
+        def answer(self, *peers, objects=None):
+            objects = objects or {"a": mr(number=7), "b": mr(number=8, SOPClassUID=SECONDARY)}
+            self.journal.stored(STUDY)
+            self.journal.move(STUDY, (RECEIVING,), READY)
+            self.journal.start(STUDY)
+            out = tmp_path / "out"
+            out.mkdir()
+            for name, ds in objects.items():
+                ds.save_as(out / f"{name}.dcm", enforce_file_format=True)
+            kept = self.outbox.keep(STUDY, out)
+            self.journal.answer(STUDY, "v", kept.name, kept.files, [peer.name for peer in peers])
+            return kept
+
+        def sender(self, peer, **rules):
+            settings = Settings(sender=Rules(**{"timeout_s": 5.0, **rules}), storage=Storage(tmp_path, 0.0))
+            return Sender(settings, peer, self.journal, self.spool, self.outbox, lambda: self.now, lambda: 0.0)
+
+        def states(self, destination="pacs"):
+            return {row.file: row.state for row in self.journal.results_of(STUDY) if row.destination == destination}
+
+        def reason(self, state):
+            return self.journal.results_of(STUDY, state)[0].reason
+    return Site()
+
+
+def test_the_kept_bytes_are_what_arrives(site, pacs, encoded, mr):
+    peer, received = pacs()
+    site.answer(peer)
+    site.sender(peer).step()
+    assert site.states() == {"a.dcm": DELIVERED, "b.dcm": DELIVERED} and site.journal.study(STUDY).state == DELIVERED
+    assert {uid: data for uid, _, data in received}[mr(number=7).SOPInstanceUID] == encoded(mr(number=7))
+    assert site.sender(peer).step() == 0
+
+
+def test_a_refused_class_costs_its_own_objects_only(site, pacs):
+    peer, received = pacs(classes=(MR,))
+    site.answer(peer)
+    site.sender(peer).step()
+    assert site.states() == {"a.dcm": DELIVERED, "b.dcm": PARKED} and len(received) == 1
+    assert "does not accept Secondary Capture" in site.reason(PARKED) and site.journal.study(STUDY).state == PARKED
+
+
+def test_a_peer_that_accepts_no_class_at_all(site, pacs):
+    peer, _ = pacs(classes=(SEGMENTATION,))
+    site.answer(peer)
+    site.sender(peer).step()
+    assert set(site.states().values()) == {PARKED}
+
+
+def test_a_peer_that_takes_implicit_only_gets_it(site, pacs, encoded, mr):
+    peer, received = pacs(syntaxes=(ImplicitVRLittleEndian,))
+    site.answer(peer)
+    site.sender(peer).step()
+    assert {syntax for _, syntax, _ in received} == {ImplicitVRLittleEndian} and set(site.states().values()) == {DELIVERED}
+
+
+def test_out_of_resources_is_tried_again_twice_as_late_each_time(site, pacs):
+    peer, _ = pacs(statuses=(0xA700, 0xA701, 0x0000))
+    site.answer(peer)
+    sender = site.sender(peer, retry_first_s=10.0)
+    sender.step()
+    assert site.states() == {"a.dcm": PENDING, "b.dcm": PENDING} and "A700" in site.reason(PENDING)
+    assert sender.step() == 0
+    site.now += 10
+    assert sender.step() == 2 and Counter(site.states().values()) == {DELIVERED: 2}
+    assert [sender.wait_s(attempts) for attempts in (0, 1, 2, 3, 100)] == [10.0, 20.0, 40.0, 80.0, 3600.0]
+
+
+def test_waits_are_shortened_by_chance():
+    sender = Sender(Settings(), Destination("p", "P", "h", 1), None, None, None, chance=lambda: 1.0)
+    assert sender.wait_s(0) == 2.5
+
+
+@pytest.mark.parametrize("status", [0xA900, 0xC000, 0xC123, 0x0122])
+def test_a_refusal_for_good_is_parked_with_its_reason_and_sent_again_when_asked(site, pacs, status):
+    peer, _ = pacs(statuses=(status, status))
+    site.answer(peer)
+    sender = site.sender(peer)
+    sender.step()
+    assert set(site.states().values()) == {PARKED} and f"{status:04X}" in site.reason(PARKED) and sender.step() == 0
+    assert site.journal.resend(STUDY) == 2
+    sender.step()
+    assert set(site.states().values()) == {DELIVERED} and site.journal.study(STUDY).state == DELIVERED
+
+
+def test_a_warning_is_delivered(site, pacs):
+    peer, _ = pacs(statuses=(0xB000, 0xB006))
+    site.answer(peer)
+    site.sender(peer).step()
+    assert set(site.states().values()) == {DELIVERED} and "B000" in site.reason(DELIVERED)
+
+
+def test_one_that_is_down_holds_no_other_and_is_given_up_in_the_end(site, pacs):
+    peer, _ = pacs()
+    down = Destination("archive", "ARCHIVE", "127.0.0.1", 9)
+    site.answer(peer, down)
+    site.sender(down, give_up_h=1.0).step()
+    site.sender(peer).step()
+    assert set(site.states().values()) == {DELIVERED} and set(site.states("archive").values()) == {PENDING}
+    assert "cannot be reached" in site.reason(PENDING) and site.journal.study(STUDY).state == ANSWERED
+    site.now += 3601
+    site.sender(down, give_up_h=1.0).step()
+    assert set(site.states("archive").values()) == {PARKED} and "given up after 1 hours" in site.reason(PARKED)
+
+
+def test_a_rejected_association_is_parked(site, pacs):
+    peer, _ = pacs(title="OTHER")
+    wrong = Destination("pacs", "PACS", peer.host, peer.port)
+    site.answer(wrong)
+    site.sender(wrong).step()
+    assert set(site.states().values()) == {PARKED} and "called ae title not recognised" in site.reason(PARKED).lower()
+
+
+def test_a_result_of_another_patient_never_leaves(site, pacs, mr):
+    peer, received = pacs()
+    site.answer(peer, objects={"a": mr(number=7), "b": mr(number=8, PatientID="OTHER", PatientName="Some^Body")})
+    site.sender(peer).step()
+    assert site.states() == {"a.dcm": DELIVERED, "b.dcm": PARKED} and len(received) == 1
+    assert "PatientID, PatientName" in site.reason(PARKED) and "Some^Body" not in site.reason(PARKED)
+
+
+def test_an_object_that_is_gone_is_parked(site, pacs):
+    peer, _ = pacs()
+    kept = site.answer(peer)
+    site.outbox.path_of(STUDY, kept.name, "a.dcm").unlink()
+    site.sender(peer).step()
+    assert site.states() == {"a.dcm": PARKED, "b.dcm": DELIVERED} and "gone" in site.reason(PARKED)
+
+
+def test_no_patient_data_in_the_log(site, pacs, capsys):
+    peer, _ = pacs(statuses=(0xC000,))
+    site.answer(peer)
+    site.sender(peer).step()
+    written = "".join(capsys.readouterr())
+    assert "result_parked" in written and "result_delivered" in written and "SECRET" not in written.upper()
+
+
+def test_more_classes_than_one_association_holds(tmp_path, pacs, mr):
+    peer, _ = pacs()
+    paths = []
+    for number in range(70):
+        mr(number=number, SOPClassUID=f"1.2.826.0.1.{number}").save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+        paths.append(tmp_path / f"{number}.dcm")
+    sent = dict(deliver(peer, "BETZ", paths, 5.0))
+    assert len(sent) == 70 and all(isinstance(one.error, RefusedError) for one in sent.values())
+
+
+def test_a_folder_is_sent_and_what_is_refused_is_named(tmp_path, pacs, mr):
+    peer, received = pacs(classes=(MR,))
+    mr().save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    (tmp_path / "readme.txt").write_text("no DICOM")
+    assert send_folder(tmp_path, peer, "BETZ", 5.0, print) == 1 and len(received) == 1
+    mr(number=2, SOPClassUID=SECONDARY).save_as(tmp_path / "b.dcm", enforce_file_format=True)
+    said = []
+    with pytest.raises(BetzError, match="1 of 2 objects did not reach PACS"):
+        send_folder(tmp_path, peer, "BETZ", 5.0, said.append)
+    assert "b.dcm" in said[0]
+
+
+def test_an_empty_folder_is_a_sentence(tmp_path, pacs):
+    with pytest.raises(BetzError, match="holds no DICOM file"):
+        send_folder(tmp_path, pacs()[0], "BETZ", 5.0, print)
+
+
+def test_echo(pacs):
+    peer, _ = pacs()
+    echo(peer, "BETZ", 5.0)
+    with pytest.raises(DeliveryError, match="cannot be reached"):
+        echo(Destination("x", "X", "127.0.0.1", 9), "BETZ", 5.0)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from pynetdicom import AE, evt
+
+from node.check import checks
+from node.errors import BetzError
+from node.journal import DELIVERED, FAILED, READY, RECEIVING, Journal
+from node.outbox import Outbox
+from node.sender import send_folder
+from node.service import JOURNAL, is_running, only_node, serve
+from node.settings import Destination, Listener, Settings, Storage, StudyRules
+from node.status import cancel, purge, resend, retry, status_lines, why_lines
+
+ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
+STUDY = "1.2.3.4"
+WAIT_S = 60.0
+
+
+def _until(true, what):
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline, f"{what} did not happen in {WAIT_S:g} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def pacs():
+    """A real peer on loopback that takes structured reports."""
+    received = []
+
+    def store(event):
+        received.append(event.dataset)
+        return 0x0000
+
+    ae = AE("PACS")
+    for uid in ("1.2.840.10008.1.1", ENHANCED_SR, "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.66.4"):
+        ae.add_supported_context(uid)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    yield SimpleNamespace(peer=Destination("pacs", "PACS", "127.0.0.1", server.server_address[1]), received=received)
+    server.shutdown()
+
+
+@pytest.fixture
+def settings(tmp_path, pacs):
+    return Settings(listener=Listener(port=0), study=StudyRules(0.5), storage=Storage(tmp_path / "data", 0.0), destination=(pacs.peer,))
+
+
+@pytest.fixture
+def node(settings):
+    """A serving node in threads of this process; stopped at the end."""
+    stop, started = threading.Event(), threading.Event()
+    running = SimpleNamespace(stop=stop)
+
+    def begin(port):
+        running.port = port
+        started.set()
+
+    thread = threading.Thread(target=serve, args=(settings, stop, begin))
+    thread.start()
+    assert started.wait(30)
+    yield running
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def _images(folder, mr, count):
+    folder.mkdir()
+    for number in range(count):
+        mr(number=number, seed=number).save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_a_study_in_and_an_answer_back(node, settings, pacs, mr, tmp_path, capfd):
+    """The whole river but the measuring: there is nothing to measure in images of 8 by 8, and the answer says so."""
+    send_folder(_images(tmp_path / "in", mr, 3), Destination("n", "BETZ", "127.0.0.1", node.port), "SCANNER", 10.0, print)
+    _until(lambda: pacs.received, "an answer")
+    assert {ds.StudyInstanceUID for ds in pacs.received} == {STUDY} and {ds.PatientID for ds in pacs.received} == {"SECRET1"}
+    journal = Journal(settings.storage.folder / JOURNAL)
+    _until(lambda: journal.study(STUDY).state == DELIVERED, "the delivery")
+    assert "is running" in status_lines(settings)[0] and "at every destination" in " ".join(why_lines(settings, STUDY))
+    assert purge(settings, older_than_days=1)[0].startswith("0 studies removed")
+    assert purge(settings, older_than_days=0)[0].startswith("1 studies removed")
+    assert not any(path.is_file() for name in ("spool", "outbox", "log", "work") for path in (settings.storage.folder / name).rglob("*"))
+    written = capfd.readouterr().err
+    events = [json.loads(line)["event"] for line in written.splitlines() if line.startswith("{")]
+    assert {"node_started", "association_ended", "analysis_started", "study_answered", "result_delivered"} <= set(events)
+    assert "SECRET" not in written.upper()
+
+
+def test_a_second_node_on_the_same_folder_is_refused(node, settings):
+    assert is_running(settings.storage.folder)
+    with pytest.raises(BetzError, match="Another node"), only_node(settings.storage.folder):
+        pass
+
+
+def test_sigterm_ends_a_node_cleanly(tmp_path):
+    config = tmp_path / "betz.toml"
+    config.write_text("[listener]\nport = 0\n[storage]\nfolder = 'data'\nminimum_free_gib = 0\n")
+    command = [sys.executable, "-m", "node.command", "serve", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert json.loads(process.stderr.readline())["event"] == "node_started"
+        process.terminate()
+        rest = process.stderr.read()
+        assert process.wait(30) == 0 and json.loads(rest.splitlines()[-1])["event"] == "node_stopped"
+    assert not is_running(tmp_path / "data")
+
+
+def test_half_received_objects_of_a_killed_node_are_swept_at_start(settings, tmp_path, capfd):
+    (settings.storage.folder / "incoming").mkdir(parents=True)
+    (settings.storage.folder / "incoming" / "1.0.part").write_bytes(b"half")
+    stop = threading.Event()
+    serve(settings, stop, lambda port: stop.set())
+    assert '"swept"' in capfd.readouterr().err and list((settings.storage.folder / "incoming").iterdir()) == []
+
+
+def test_a_person_can_retry_resend_and_cancel(settings):
+    settings.storage.folder.mkdir()
+    journal = Journal(settings.storage.folder / JOURNAL)
+    Outbox(settings.storage.folder)
+    journal.stored(STUDY)
+    journal.move(STUDY, (RECEIVING,), READY)
+    with pytest.raises(BetzError, match="is ready"):
+        resend(settings, STUDY)
+    journal.start(STUDY)
+    journal.answer(STUDY, "v", "x", ("a.dcm",), ("pacs",), "took too long")
+    assert "took too long" in " ".join(why_lines(settings, "3.4"))
+    assert "1 objects" in resend(settings, STUDY)[0]
+    assert "ready" in retry(settings, STUDY)[0] and journal.study(STUDY).state == READY
+    assert "cancelled" in cancel(settings, STUDY)[0]
+    assert "betz retry" in " ".join(why_lines(settings, STUDY)) and "1 cancelled" in " ".join(status_lines(settings))
+    assert purge(settings, 0)[1] == "Kept: 1 cancelled."
+
+
+def test_a_failed_study_is_not_purged(settings):
+    settings.storage.folder.mkdir()
+    journal = Journal(settings.storage.folder / JOURNAL)
+    journal.stored(STUDY)
+    journal.move(STUDY, (RECEIVING,), FAILED, "crash")
+    assert purge(settings, 0)[0].startswith("0 studies removed")
+
+
+def test_the_check_names_what_is_wrong(settings, pacs):
+    assert all(right for right, _ in checks(settings))
+    lost = Settings(listener=Listener(port=pacs.peer.port), storage=Storage(settings.storage.folder, 2.0**30),
+                    destination=(Destination("archive", "ARCHIVE", "127.0.0.1", 9),))
+    wrong = [sentence for right, sentence in checks(lost) if not right]
+    assert [sentence.split(":")[0] for sentence in wrong] == ["disk", "listener", "destination archive"]
+
+
+def test_the_health_check_knows_whether_the_node_answers(node, settings):
+    here = Settings(listener=Listener(port=node.port), storage=settings.storage)
+    assert list(checks(here, only_listener=True)) == [(True, f"listener: answers C-ECHO on 127.0.0.1, port {node.port}")]
+    gone = Settings(storage=Storage(settings.storage.folder / "other", 0.0))
+    assert [right for right, _ in checks(gone, only_listener=True)] == [False]
