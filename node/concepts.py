@@ -82,7 +82,7 @@ _UNITS = {
     "s": Code("s", "UCUM", "second"),
     "ppm": Code("ppm", "UCUM", "ppm"),
 }
-_DIFFUSIVITY = "10⁻³ mm²/s"
+_DIFFUSIVITY = "10^-3 mm²/s"
 _READ_AS = {"1": "", "{ratio}": "", "mm2": "mm²", "mm3": "mm³", **dict.fromkeys(("um2/ms", "10-3.mm2/s", "10*-3.mm2/s"), _DIFFUSIVITY)}
 _LEVELS = {"plic": "PLIC"}
 

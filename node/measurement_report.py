@@ -35,7 +35,7 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
     if not groups:
         return None
     planes = planes_of(report, provenance, images)
-    outlines = [outline_of(group.array, planes[group.role]) for group in groups]
+    outlines = _outlines(groups, planes)
     content = MeasurementReport(
         observation_context=device_observer(provenance),
         procedure_reported=concepts.PROCEDURE,
@@ -62,6 +62,14 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
     ds.BodyPartExamined = body_part(set(planes))
     ds.SeriesDescriptionCodeSequence = [concepts.coded(concepts.MEASUREMENT_REPORT)]
     return finish(ds, provenance, "measurements")
+
+
+def _outlines(groups: Sequence[Group], planes: Mapping[str, Planes]) -> list[Outline]:
+    """An outline for every group; a structure's own group has the first choice."""
+    found: dict[int, Outline] = {}
+    for number, group in sorted(enumerate(groups), key=lambda one: not one[1].is_exact):
+        found[number] = outline_of(group.array, planes[group.role], found.values())
+    return [found[number] for number in range(len(groups))]
 
 
 def mark_completion(ds: Dataset, report: Report) -> None:

@@ -7,6 +7,7 @@ line of five for a rectangle that was drawn by hand and replace our numbers with
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +26,26 @@ class Outline:
     place: Place
     points: np.ndarray
 
+    def is_same(self, other: Outline) -> bool:
+        return self.place is other.place and np.array_equal(self.points, other.points)
 
-def outline_of(mask: np.ndarray, planes: Planes) -> Outline:
-    """The largest closed line around the mask on the frame that holds most of it; `mask` is on the image's grid and not empty."""
-    largest = int(np.argmax(mask.sum(axis=(1, 2))))
-    place = next(place for place in planes.places if place.slice_index == largest)
+
+def outline_of(mask: np.ndarray, planes: Planes, taken: Iterable[Outline] = ()) -> Outline:
+    """The largest closed line around the mask on the frame that holds most of it; `mask` is on the image's grid and not empty.
+
+    Where just that line is `taken`, the next largest frame: two numbers written at one line cannot be read in a viewer.
+    """
+    areas = mask.sum(axis=(1, 2))
+    by_area = [index for index in np.argsort(-areas, kind="stable") if areas[index]]
+    outlines = (_outline_on(mask, place) for index in by_area for place in planes.places if place.slice_index == index)
+    first = next(outlines)
+    taken = tuple(taken)
+    if not any(first.is_same(other) for other in taken):
+        return first
+    return next((one for one in outlines if not any(one.is_same(other) for other in taken)), first)
+
+
+def _outline_on(mask: np.ndarray, place: Place) -> Outline:
     return Outline(place, outline_points(mask_on_frame(mask, place)))
 
 

@@ -45,10 +45,10 @@ _NEVER_ABSENT = (
     "StudyID",
 )
 _TEXT = {"SH", "LO", "ST", "LT", "UT", "UC", "PN"}
-_PLAINER = str.maketrans({
-    "⁻": "^-", "−": "-", "–": "-", "—": "-", "±": "+/-", "×": "x", "≤": "<=", "≥": ">=", "°": " deg", "’": "'", "‘": "'", "“": '"', "”": '"',
-    "→": "->", "≈": "about ", "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "µ": "u", "μ": "u",
-})  # fmt: skip
+_PLAINER = {
+    "⁻": "^-", "−": "-", "–": "-", "—": "-", "±": "+/-", "×": "x", "≤": "<=", "≥": ">=", "’": "'", "‘": "'", "→": "->", "≈": "about ",
+    "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "µ": "u", "μ": "u",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +153,14 @@ def _is_writable(text: str, charset: object) -> bool:
     return False
 
 
-def _plainer(text: str) -> str:
-    parts = unicodedata.normalize("NFKD", text.translate(_PLAINER))
-    return "".join(letter for letter in parts if not unicodedata.combining(letter))
+def _fitted(text: str, charset: object) -> str:
+    """The text with every letter that the character set has, and a plainer one for every other."""
+    return "".join(letter if _is_writable(letter, charset) else _plainer(letter) for letter in text)
+
+
+def _plainer(letter: str) -> str:
+    parts = unicodedata.normalize("NFKD", _PLAINER.get(letter, letter))
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 def _fit_text(ds: Dataset, header: Dataset) -> None:
@@ -164,7 +169,7 @@ def _fit_text(ds: Dataset, header: Dataset) -> None:
     for element in elements:
         if not _is_writable(str(element.value), charset):
             many = not isinstance(element.value, str) and element.VM > 1
-            element.value = [_plainer(str(one)) for one in element.value] if many else _plainer(str(element.value))
+            element.value = [_fitted(str(one), charset) for one in element.value] if many else _fitted(str(element.value), charset)
     if not all(_is_writable(str(element.value), charset) for element in elements):
         charset = "ISO_IR 192"
     if charset:

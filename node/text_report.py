@@ -61,7 +61,7 @@ def _sections(report: Report) -> list[Dataset]:
     """The headings, each with its lines; a heading without lines is left out."""
     measured = [outcome for outcome in report.outcomes if outcome.outcome == MEASURED]
     measurements = [one for outcome in measured for one in outcome.measurements]
-    findings = [wording.finding_line(one) for outcome in report.outcomes for one in outcome.findings]
+    findings = [wording.wrapped(wording.finding_line(one)) for outcome in report.outcomes for one in outcome.findings]
     series = [series_line(number, note) for number, note in enumerate(report.series, start=1)]
     notes = [f"{wording.words(outcome.marker)}: {note}" for outcome in report.outcomes for note in outcome.notes]
     sections = [
@@ -88,12 +88,12 @@ def series_line(number: int, note: SeriesNote) -> str:
 
 
 def _measurements(report: Report) -> Dataset | None:
-    """One heading per structure, one line per measurement and level, left beside right."""
+    """One heading and one table per structure. It is named a finding: viewers then keep its columns."""
     sites = dict.fromkeys(one.site for outcome in report.outcomes for one in outcome.measurements)
     tables = []
     for site in sites:
         members = [one for outcome in report.outcomes for one in outcome.measurements if one.site == site]
-        tables.append(_section(concepts.code(site), concepts.COMMENT, wording.table_lines(members)))
+        tables.append(_section(concepts.code(site), concepts.FINDING, [wording.table(members)]))
     return _container(concepts.MEASUREMENTS, tables) if tables else None
 
 

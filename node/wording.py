@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from analysis.outcome import FAILED, MEASURED, Finding, Gap, Measurement, Outcome
 from analysis.report import Report
 from node.concepts import decimals, level_words, structure_words, unit_words
+
+LINE_WIDTH = 84
+NEWLINE = "\r\n"  # what UT knows (PS3.5 6.1.3)
 
 
 def words(name: str) -> str:
@@ -20,11 +24,16 @@ _ABBREVIATIONS = {
 }
 
 
-def value_words(measurement: Measurement) -> str:
-    """`0.58 ± 0.02`, with the unit."""
+def number_words(measurement: Measurement) -> str:
+    """`0.58 ± 0.02`."""
     places = decimals(measurement.value)
     error = "" if measurement.uncertainty is None else f" ± {_no_less(measurement.uncertainty, places)}"
-    return f"{measurement.value:.{places}f}{error} {unit_words(measurement.unit)}".strip()
+    return f"{measurement.value:.{places}f}{error}"
+
+
+def value_words(measurement: Measurement) -> str:
+    """`0.58 ± 0.02`, with the unit."""
+    return f"{number_words(measurement)} {unit_words(measurement.unit)}".strip()
 
 
 def _no_less(error: float, places: int) -> str:
@@ -53,23 +62,33 @@ def finding_line(finding: Finding) -> str:
     return f"{finding.concept.meaning}{side}: {finding.value}{grade}{reason}"
 
 
-def table_lines(measurements: Iterable[Measurement]) -> list[str]:
-    """The table: one line per name and level, left beside right."""
-    rows: dict[tuple[str, str | None, str], list[Measurement]] = {}
+def table(measurements: Iterable[Measurement]) -> str:
+    """A table for a fixed-width font: a line per name and level, left beside right; what has no side stands below."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in measurements:
-        rows.setdefault((one.name, one.level, one.site.meaning), []).append(one)
-    return [_row(members) for members in rows.values()]
+        rows.setdefault((_row_name(one), unit_words(one.unit)), {})[one.side or ""] = _cell(one)
+    sided = [[name, cells.get("left", ""), cells.get("right", ""), unit] for (name, unit), cells in rows.items() if "" not in cells]
+    single = [[name, cells[""], unit] for (name, unit), cells in rows.items() if "" in cells]
+    return NEWLINE.join([*(_aligned([["", "left", "right", ""], *sided]) if sided else []), *_aligned(single)])
 
 
-def _row(members: list[Measurement]) -> str:
-    first = members[0]
-    level = f", {level_words(first.level)}" if first.level else ""
-    cells = [" ".join(part for part in (one.side, value_words(one), _bracket(standing_words(one))) if part) for one in members]
-    return f"{words(first.name)[:1].upper()}{words(first.name)[1:]}{level}: {'; '.join(cells)}"
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _bracket(standing: str) -> str:
-    return f"({standing})" if standing else ""
+def _row_name(one: Measurement) -> str:
+    name = words(one.name)
+    return f"{name[:1].upper()}{name[1:]}{f', {level_words(one.level)}' if one.level else ''}"
+
+
+def _cell(one: Measurement) -> str:
+    return number_words(one) + (f" (z {one.reference.z:+.1f})" if one.reference else "")
+
+
+def wrapped(sentence: str) -> str:
+    """A sentence in lines that fit a viewer's window: some viewers do not break the lines of a finding."""
+    return NEWLINE.join(textwrap.wrap(sentence, LINE_WIDTH, subsequent_indent="  "))
 
 
 def reference_lines(measurements: Iterable[Measurement]) -> list[str]:
