@@ -1,0 +1,89 @@
+"""The report as JSON, for programs: what INTERFACES promises, and the gaps and notes of each marker. Codes are in the DICOM objects.
+
+It holds no name, number or birth date of the patient: age and sex only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from analysis.outcome import Finding, Gap, Measurement, Outcome
+from analysis.report import Report, SeriesNote
+from node import __version__
+
+
+def report_json(report: Report, objects: Mapping[str, Dataset]) -> dict[str, Any]:
+    """The report as dictionaries and lists; `objects` are the DICOM objects by the name of their file."""
+    return {
+        "betz": __version__,
+        "study_instance_uid": report.study_instance_uid,
+        "patient": {"age_years": report.patient.age_years, "sex": report.patient.sex},
+        "not_analysed": report.not_analysed,
+        "series": [_series(note) for note in report.series],
+        "markers": {outcome.marker: _outcome(outcome) for outcome in report.outcomes},
+        "summary": list(report.summary),
+        "objects": [_object(name, ds) for name, ds in objects.items()],
+        "seconds": round(report.seconds, 1),
+    }
+
+
+def _series(note: SeriesNote) -> dict[str, Any]:
+    return {
+        "series_instance_uid": note.series_instance_uid,
+        "role": note.role,
+        "why": note.why,
+        "problems": list(note.problems),
+        "used": note.used,
+        "description": note.description,
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "version": outcome.version,
+        "outcome": outcome.outcome,
+        "reason": outcome.reason,
+        "seconds": round(outcome.seconds, 1),
+        "measurements": [_measurement(one) for one in outcome.measurements],
+        "findings": [_finding(one) for one in outcome.findings],
+        "gaps": [_gap(one) for one in outcome.gaps],
+        "notes": list(outcome.notes),
+    }
+
+
+def _measurement(one: Measurement) -> dict[str, Any]:
+    reference = one.reference
+    said: dict[str, Any] = {
+        "name": one.name,
+        "side": one.side,
+        "level": one.level,
+        "value": one.value,
+        "unit": one.unit,
+        "uncertainty": one.uncertainty,
+        "reference": None,
+    }
+    if reference is None:
+        return {**said, "reason": one.no_reference}
+    standing = {"population": reference.population, "n": reference.n, "z": reference.z, "percentile": reference.percentile}
+    return {**said, "reference": standing}
+
+
+def _finding(one: Finding) -> dict[str, Any]:
+    return {"name": one.name, "side": one.side, "value": one.value, "grade": one.grade, "reason": one.reason}
+
+
+def _gap(one: Gap) -> dict[str, Any]:
+    return {"name": one.name, "side": one.side, "level": one.level, "reason": one.reason}
+
+
+def _object(name: str, ds: Dataset) -> dict[str, Any]:
+    return {
+        "file": name,
+        "sop_class": str(ds.SOPClassUID),
+        "series_description": ds.SeriesDescription,
+        "series_number": int(ds.SeriesNumber),
+        "sop_instance_uid": str(ds.SOPInstanceUID),
+    }
