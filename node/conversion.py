@@ -31,6 +31,10 @@ PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 OPTIONS = ("-b", "y", "-ba", "y", "-z", "n", "-x", "i", "-g", "i", "-w", "2", "-f", "image")
 
 
+class NotConverted(StudyError):
+    """dcm2niix gave no image that is what the headers say: nothing, or another place, or other pixels."""
+
+
 @dataclass(frozen=True, eq=False)
 class Output:
     """One NIfTI file that dcm2niix wrote, and what it says beside it. `suffix` is what dcm2niix appended (_e2, _ph, _ADC, _Eq_1)."""
@@ -72,7 +76,7 @@ def converted(series: Series) -> Iterator[tuple[Output, ...]]:
         said = _run(source, target, TIME_LIMIT_S + TIME_PER_FILE_S * len(series.instances))
         outputs = tuple(_output(path) for path in sorted(target.glob("*.nii")))
         if not outputs:
-            raise StudyError(f"dcm2niix could not read the series: {said}")
+            raise NotConverted(f"dcm2niix could not read the series: {said}")
         yield outputs
 
 

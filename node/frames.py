@@ -153,6 +153,11 @@ def _item(groups: Sequence[Dataset], keyword: str) -> Dataset:
     return Dataset()
 
 
+def functional_group(header: Dataset, number: int | None, keyword: str) -> Dataset:
+    """The functional group of that name for one frame (from 1) of an enhanced object; empty where there is none."""
+    return _item(_groups(header, (number or 1) - 1), keyword)
+
+
 def _enhanced_frame(index: int, header: Dataset, number: int) -> Frame:
     groups = _groups(header, number)
     kind = _item(groups, "MRImageFrameTypeSequence")

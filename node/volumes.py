@@ -1,24 +1,27 @@
 """From one series to the image that the engine works on, and from an array to a NIfTI file.
 
-The pixels come from dcm2niix, the place is checked against the headers: every slice must carry an image of the series, within a tenth of a
-voxel. Slices, rows and columns run as in the source images. The gradients of a diffusion series come from dcm2niix and from the headers;
-the images that make up each volume are found by their pixels, and where the two disagree the series is refused. Volumes that the scanner
-derived are dropped. Every refusal is a StudyError with a sentence.
+The pixels come from dcm2niix and are checked against the headers: every slice must carry an image of the series, within a tenth of a
+voxel, and show it. Where it does not, the volume is put together from the frames themselves (`node.assembly`). Slices, rows and columns run
+as in the source images. The gradients of a diffusion series come from dcm2niix and from the headers; where the two disagree the series
+is refused. Volumes that the scanner derived are dropped. Every refusal is a StudyError with a sentence.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from analysis.volume import BadGeometry, Diffusion, Image, TimeSeries, Volume
-from node.contrast import bounds
-from node.conversion import Output, converted
+from node.assembly import assembled, source_frames, wanted_echo_ms
+from node.conversion import NotConverted, Output, converted
 from node.errors import StudyError
 from node.frames import Frame, Place, frames_of, slice_map
 from node.gradients import SMALLEST_B_S_MM2, Gradient, gradient_of
+from node.physics import physics_of
 from node.study import Series
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -32,18 +35,54 @@ def image_of(series: Series, role: str) -> Image:
     if role == "mrs":
         raise StudyError("a spectrum is no image: it has no volume")
     frames = frames_of(series)
+    chosen = source_frames(frames, role) if frames else []
+    try:
+        scan = _converted(series, role, frames)
+    except NotConverted:
+        if not frames:
+            raise
+        scan = _assembled(series, chosen)
+    try:
+        return _image(scan, role)
+    except BadGeometry as error:
+        raise StudyError(f"the series makes no image: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """Pixels in their place (slice, row, column, volume), and for each volume the two accounts of its gradient."""
+
+    array: np.ndarray
+    lps_from_index: np.ndarray
+    table: list[Gradient]
+    sources: list[Frame | None]
+    repetition_time_s: float
+
+
+def _converted(series: Series, role: str, frames: Sequence[Frame]) -> _Scan:
     with converted(series) as outputs:
         output = _best(outputs, role)
         array, lps_from_index = _aligned(*output.load(), _axes(series, frames))
+        array = _four(array)
         places = _checked_places(lps_from_index, array.shape, frames)
-        try:
-            if role == "dwi":
-                return _diffusion(series, array, lps_from_index, _table(output), places)
-            if role == "bold":
-                return TimeSeries(_four(array), lps_from_index, _repetition_time_s(output))
-            return Volume(np.ascontiguousarray(_four(array)[..., 0]), lps_from_index)
-        except BadGeometry as error:
-            raise StudyError(f"the series makes no image: {error}") from error
+        sources = _sources(series, array, places)
+        return _Scan(array, lps_from_index, _table(output), sources, float(output.sidecar.get("RepetitionTime") or 0.0))
+
+
+def _assembled(series: Series, chosen: Sequence[Frame]) -> _Scan:
+    array, lps_from_index, sources = assembled(series, chosen)
+    repetition_time_ms = physics_of(series).tr_ms or 0.0
+    return _Scan(array, lps_from_index, [Gradient()] * array.shape[3], list(sources), repetition_time_ms / 1000.0)
+
+
+def _image(scan: _Scan, role: str) -> Image:
+    if role == "dwi":
+        return _diffusion(scan)
+    if role == "bold":
+        if not scan.repetition_time_s > 0:
+            raise StudyError("the time series does not say its repetition time")
+        return TimeSeries(scan.array, scan.lps_from_index, scan.repetition_time_s)
+    return Volume(np.ascontiguousarray(scan.array[..., 0]), scan.lps_from_index)
 
 
 def write_nifti(image: Volume | np.ndarray, lps_from_index: np.ndarray | None, path: Path) -> None:
@@ -68,25 +107,23 @@ def _best(outputs: Sequence[Output], role: str) -> Output:
     if role == "dwi":
         sources = [output for output in outputs if output.gradients() is not None] or sources
     if not sources:
-        if any("_Eq" in output.suffix for output in outputs):
-            raise StudyError("the slices are not evenly spaced, so the series makes no volume")
-        raise StudyError("dcm2niix found no source image in the series, only phase, derived or resampled ones")
-    return max(sources, key=lambda output: (_wanted(output, role), int(np.prod(output.shape))))
+        raise NotConverted("dcm2niix found no source image in the series, only phase, derived or resampled ones")
+    echoes = [_echo_ms(output) for output in sources]
+    return max(sources, key=lambda output: (_wanted(output, role, echoes), int(np.prod(output.shape))))
 
 
 def _is_magnitude(output: Output) -> bool:
     return not {"PHASE", "P", "REAL", "IMAGINARY", "ADC", "FA"} & {str(word).upper() for word in output.sidecar.get("ImageType", ())}
 
 
-def _wanted(output: Output, role: str) -> float:
-    echo_ms = 1000.0 * float(output.sidecar.get("EchoTime") or 0.0)
-    if role in ("t2star", "cord_t2star"):
-        return -abs(echo_ms - bounds()["t2star"]["echo_wanted"])
-    if role in ("t2", "cord_t2", "flair"):
-        return echo_ms
-    if role == "swi":
-        return float("SWI" in output.sidecar.get("ImageType", ()))
-    return float(output.volumes) if role in ("dwi", "bold") else -echo_ms
+def _wanted(output: Output, role: str, echoes: Sequence[float]) -> float:
+    if role == "swi" and "SWI" in output.sidecar.get("ImageType", ()):
+        return 1.0
+    return 0.0 if _echo_ms(output) == wanted_echo_ms(echoes, role) else -1.0
+
+
+def _echo_ms(output: Output) -> float:
+    return round(1000.0 * float(output.sidecar.get("EchoTime") or 0.0), 2)
 
 
 def _axes(series: Series, frames: Sequence[Frame]) -> np.ndarray:
@@ -107,7 +144,7 @@ def _aligned(array: np.ndarray, ras_from_index: np.ndarray, axes: np.ndarray) ->
     along = axes.T @ (matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0))
     order = np.abs(along).argmax(axis=1).tolist()
     if sorted(order) != [0, 1, 2]:
-        raise StudyError("the volume that dcm2niix wrote does not lie as the images of the series do")
+        raise NotConverted("the volume that dcm2niix wrote does not lie as the images of the series do")
     array = array.transpose(*order, *range(3, array.ndim))
     matrix = matrix[:, [*order, 3]]
     for axis in range(3):
@@ -120,21 +157,17 @@ def _aligned(array: np.ndarray, ras_from_index: np.ndarray, axes: np.ndarray) ->
 
 def _checked_places(lps_from_index: np.ndarray, shape: Sequence[int], frames: Sequence[Frame]) -> tuple[Place, ...]:
     """The place of every image on the volume; StudyError where a slice has none. Empty where the series has no place per image."""
-    places = slice_map(lps_from_index, shape, frames)
+    try:
+        places = slice_map(lps_from_index, shape, frames)
+    except StudyError:
+        places = ()
     if frames and {place.slice_index for place in places} != set(range(shape[0])):
-        raise StudyError("the volume that dcm2niix wrote does not lie where the headers of the series say; the series was not used")
+        raise NotConverted("the volume that dcm2niix wrote does not lie where the headers of the series say; the series was not used")
     return places
 
 
 def _four(array: np.ndarray) -> np.ndarray:
     return array if array.ndim == 4 else array[..., np.newaxis]
-
-
-def _repetition_time_s(output: Output) -> float:
-    seconds = float(output.sidecar.get("RepetitionTime") or 0.0)
-    if not seconds > 0:
-        raise StudyError("the time series does not say its repetition time")
-    return seconds
 
 
 def _table(output: Output) -> list[Gradient]:
@@ -155,24 +188,23 @@ def _gradient(b_value: float, vector: np.ndarray) -> Gradient:
     return Gradient(b_value, vector / length if length > 0.1 and b_value >= SMALLEST_B_S_MM2 else None)
 
 
-def _diffusion(series: Series, array: np.ndarray, lps_from_index: np.ndarray, table: list[Gradient], places: Sequence[Place]) -> Diffusion:
-    array = _four(array)
-    if array.shape[3] < 2:
+def _diffusion(scan: _Scan) -> Diffusion:
+    if scan.array.shape[3] < 2:
         raise StudyError("the diffusion series makes a single volume only")
-    sources = _sources(series, array, places)
-    stated = [None if frame is None else frame.gradient for frame in sources]
-    agreed = [_agreed(number, one, other) for number, (one, other) in enumerate(zip(table, stated, strict=True))]
-    kept = [
-        number
-        for number, gradient in enumerate(agreed)
-        if not (sources[number] is not None and sources[number].is_derived) and not (gradient.is_weighted and gradient.b_vector_lps is None)
-    ]
+    stated = [None if frame is None else frame.gradient for frame in scan.sources]
+    agreed = [_agreed(number, one, other) for number, (one, other) in enumerate(zip(scan.table, stated, strict=True))]
+    kept = [number for number, gradient in enumerate(agreed) if _is_measured(gradient, scan.sources[number])]
     if not any(agreed[number].is_weighted for number in kept):
         raise StudyError("the diffusion series gives no direction of diffusion, neither in the standard's tags nor in the vendor's")
     values = np.array([agreed[number].b_value_s_mm2 if agreed[number].is_weighted else 0.0 for number in kept])
     vectors = np.array([agreed[number].b_vector_lps if agreed[number].is_weighted else np.zeros(3) for number in kept])
-    chosen = array if len(kept) == array.shape[3] else np.ascontiguousarray(array[..., kept])
-    return Diffusion(chosen, lps_from_index, values, vectors)
+    chosen = scan.array if len(kept) == scan.array.shape[3] else np.ascontiguousarray(scan.array[..., kept])
+    return Diffusion(chosen, scan.lps_from_index, values, vectors)
+
+
+def _is_measured(gradient: Gradient, source: Frame | None) -> bool:
+    """Not a volume that the scanner derived, such as a mean over directions, which has a b-value and no direction."""
+    return not (source is not None and source.is_derived) and not (gradient.is_weighted and gradient.b_vector_lps is None)
 
 
 def _agreed(number: int, table: Gradient, stated: Gradient | None) -> Gradient:
@@ -198,23 +230,31 @@ def _agreed(number: int, table: Gradient, stated: Gradient | None) -> Gradient:
 
 
 def _sources(series: Series, array: np.ndarray, places: Sequence[Place]) -> list[Frame | None]:
-    """For each volume the image that its middle slice was made of, found by its pixels; None where none can be found.
+    """For each volume the image that its middle slice was made of, found by its pixels; None where no image can be decoded.
 
-    Mosaics have no image per slice: there the volumes follow the instances, one each.
+    NotConverted where the images can be decoded and the slice shows none of them. Mosaics have no image per slice: there the volumes
+    follow the instances, one each.
     """
     count = array.shape[3]
     if not places:
         return _instances_in_order(series, count)
-    middle = array.shape[0] // 2
-    pixels = [(place.frame, _pixels(series, place)) for place in places if place.slice_index == middle]
-    found = [(frame, picture) for frame, picture in pixels if picture is not None]
-    if not found:
-        return [None] * count
-    pictures = np.stack([_standard(picture) for _, picture in found])
-    volumes = np.stack([_standard(array[middle, :, :, number]) for number in range(count)])
-    alike = volumes @ pictures.T
+    found: list[Frame | None] = [None] * count
+    for index in (0, array.shape[0] - 1, array.shape[0] // 2):
+        pixels = _pixels(series, [place for place in places if place.slice_index == index])
+        if pixels:
+            found = _found(array[index], pixels)
+    return found
+
+
+def _found(slices: np.ndarray, pixels: Sequence[tuple[Frame, np.ndarray]]) -> list[Frame | None]:
+    pictures = np.stack([_standard(picture) for _, picture in pixels])
+    shown = np.stack([_standard(slices[:, :, number]) for number in range(slices.shape[2])])
+    alike = shown @ pictures.T
     best = alike.argmax(axis=1)
-    return [found[index][0] if alike[number, index] >= LEAST_CORRELATION else None for number, index in enumerate(best)]
+    is_flat = ~shown.any(axis=1) & (~pictures.any(axis=1)).any()  # an empty slice is as good as another
+    if ((alike.max(axis=1) < LEAST_CORRELATION) & ~is_flat).any():
+        raise NotConverted("a slice of the volume that dcm2niix wrote shows none of the images that the series has there")
+    return [None if flat else pixels[index][0] for index, flat in zip(best, is_flat, strict=True)]
 
 
 def _instances_in_order(series: Series, count: int) -> list[Frame | None]:
@@ -225,15 +265,23 @@ def _instances_in_order(series: Series, count: int) -> list[Frame | None]:
     return [Frame(number, None, np.eye(4), 0, 0, one, number, one.is_trace, None, "magnitude") for number, one in enumerate(stated)]
 
 
-def _pixels(series: Series, place: Place) -> np.ndarray | None:
-    """The stored pixels of one image, turned as the volume's slice; None where its compression cannot be decoded here."""
+def _pixels(series: Series, places: Sequence[Place]) -> list[tuple[Frame, np.ndarray]]:
+    """The stored pixels of each image, turned as the volume's slice; without those whose compression cannot be decoded here."""
     from pydicom.pixels import pixel_array
 
-    number = place.frame.number
-    try:
-        picture = pixel_array(series.instances[place.frame.instance].path, index=None if number is None else number - 1)
-    except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError):
-        return None
+    found = []
+    for instance, group in itertools.groupby(places, key=lambda place: place.frame.instance):
+        wanted = list(group)
+        number = wanted[0].frame.number if len(wanted) == 1 else None  # many frames of one file: one pass is quicker
+        try:
+            pixels = pixel_array(series.instances[instance].path, index=None if number is None else number - 1)
+        except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError):
+            continue
+        found += [(place.frame, _turned(pixels if pixels.ndim == 2 else pixels[place.frame.number - 1], place)) for place in wanted]
+    return found
+
+
+def _turned(picture: np.ndarray, place: Place) -> np.ndarray:
     picture = picture[::-1] if place.rows_are_flipped else picture
     picture = picture[:, ::-1] if place.columns_are_flipped else picture
     return picture.T if place.is_transposed else picture

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset, uid
+from pydicom import DataElement, Dataset, uid
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 
@@ -53,7 +54,8 @@ def header(**tags: object) -> Dataset:
 def twin(dataset: Dataset) -> Dataset:
     """The same elements in a data set of its own; the values are shared."""
     other = Dataset()
-    other.update(dataset)
+    for element in dataset:
+        other.add(DataElement(element.tag, element.VR, element.value))
     return other
 
 
@@ -124,16 +126,27 @@ def enhanced(headers: list[Dataset], pixels: np.ndarray | None = None, **shared:
     first = headers[0]
     result = header(SOPClassUID=uid.EnhancedMRImageStorage, NumberOfFrames=len(headers), Rows=first.Rows, Columns=first.Columns, **shared)
     result.SharedFunctionalGroupsSequence = Sequence([_groups(first, None, _timing)])
-    result.PerFrameFunctionalGroupsSequence = Sequence([_groups(one, index, _frame) for index, one in enumerate(headers)])
+    places = [tuple(one.ImagePositionPatient) for one in headers]
+    stack_order = sorted(set(places), key=places.index)
+    counts = [(stack_order.index(place) + 1, places[: index + 1].count(place)) for index, place in enumerate(places)]
+    result.PerFrameFunctionalGroupsSequence = Sequence([_groups(one, count, _frame) for one, count in zip(headers, counts, strict=True)])
+    result.DimensionIndexSequence = Sequence([_dimension("InStackPositionNumber"), _dimension("TemporalPositionIndex")])
     if pixels is not None:
         result.PixelData = pixels.astype("<u2").tobytes()
         result["PixelData"].VR = "OW"
     return result
 
 
-def _groups(one: Dataset, index: int | None, fill: object) -> Dataset:
+def _dimension(keyword: str) -> Dataset:
+    item = Dataset()
+    item.DimensionIndexPointer = tag_for_keyword(keyword)
+    item.FunctionalGroupPointer = tag_for_keyword("FrameContentSequence")
+    return item
+
+
+def _groups(one: Dataset, count: tuple[int, int] | None, fill: object) -> Dataset:
     group = Dataset()
-    for keyword, values in fill(one, index).items():  # type: ignore[operator]
+    for keyword, values in fill(one, count).items():  # type: ignore[operator]
         item = Dataset()
         for name, value in values.items():
             if value is not None:
@@ -142,7 +155,7 @@ def _groups(one: Dataset, index: int | None, fill: object) -> Dataset:
     return group
 
 
-def _timing(one: Dataset, _: int | None) -> dict[str, dict[str, object]]:
+def _timing(one: Dataset, _: tuple[int, int] | None) -> dict[str, dict[str, object]]:
     inversion = one.get("InversionTime")
     return {
         "MRTimingAndRelatedParametersSequence": {"RepetitionTime": one.get("RepetitionTime"), "FlipAngle": one.get("FlipAngle")},
@@ -153,10 +166,15 @@ def _timing(one: Dataset, _: int | None) -> dict[str, dict[str, object]]:
     }
 
 
-def _frame(one: Dataset, index: int | None) -> dict[str, dict[str, object]]:
+def _frame(one: Dataset, count: tuple[int, int]) -> dict[str, dict[str, object]]:
     groups: dict[str, dict[str, object]] = {
         "PlanePositionSequence": {"ImagePositionPatient": one.ImagePositionPatient},
-        "FrameContentSequence": {"StackID": "1", "InStackPositionNumber": (index or 0) + 1, "DimensionIndexValues": [1, (index or 0) + 1]},
+        "FrameContentSequence": {
+            "StackID": "1",
+            "InStackPositionNumber": count[0],
+            "TemporalPositionIndex": count[1],
+            "DimensionIndexValues": list(count),
+        },
         "MREchoSequence": {"EffectiveEchoTime": float(one.EchoTime)},
     }
     if one.get("DiffusionBValue") is not None:
