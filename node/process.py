@@ -117,8 +117,8 @@ def answer(report: Report, images: Mapping[str, Image], provenance: Provenance) 
     from node.text_report import text_report
 
     masks = segmentations(report, provenance, images)
-    coded = [measurement_report(report, provenance, images, masks)] if report.not_analysed is None else []
-    return [*masks, *coded, text_report(report, provenance)]
+    coded = measurement_report(report, provenance, images, masks)
+    return [*masks, *([coded] if coded else []), text_report(report, provenance)]
 
 
 def process_folder(

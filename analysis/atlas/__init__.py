@@ -56,3 +56,10 @@ def parts() -> tuple[Part, ...]:
 def labels() -> Volume:
     """The parts at 1 mm: an image of labels, 0 where there is none."""
     return Volume(*_image("labels.nii.gz"))
+
+
+@cache
+def core() -> Volume:
+    """How much of the middle of its tract a voxel is, at 1 mm: 0 to 1."""
+    array, lps_from_index = _image("core.nii.gz")
+    return Volume(array.astype(np.float32) / 255.0, lps_from_index)

@@ -1,4 +1,4 @@
-"""Makes the packaged atlas: `python -m analysis.atlas.build` writes template.nii.gz, labels.nii.gz and labels.csv beside this file.
+"""Makes the packaged atlas: `python -m analysis.atlas.build` writes the images and labels.csv beside this file.
 
 From: the symmetric MNI ICBM152 2009a T1, grey and white maps that nilearn ships (1 mm, skull-stripped), and published coordinates.
 The pseudo-head: there is no whole-head template with a clear licence, and a head registered straight onto a stripped brain fails (the
@@ -36,6 +36,7 @@ CST_LEVELS = {
     "subcortical": (40.0, 61.0, 8.0),
 }
 CST_WHITE = 0.3
+CORE_SIGMA_MM, CORE_POWER = 1.5, 4
 # Motor segment of the callosum: the third of five by Hofer and Frahm, from one half to two thirds of its length: y -17 to -4 here.
 CALLOSAL_MOTOR_Y = (-17.0, -4.0)
 CALLOSAL_HALF_WIDTH_MM = 8.0
@@ -96,7 +97,8 @@ def tract_distance_mm(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray
 def label_image() -> tuple[np.ndarray, np.ndarray, list[tuple[int, str, str, str]]]:
     """The labels at 1 mm, their RAS affine and the rows of labels.csv."""
     t1, _, white, affine = tissue_maps()
-    x, y, z = (axis.astype(np.float32) for axis in np.meshgrid(*(np.arange(n) * affine[i, i] + affine[i, 3] for i, n in enumerate(t1.shape)), indexing="ij"))
+    axes = (np.arange(size, dtype=np.float32) * affine[i, i] + affine[i, 3] for i, size in enumerate(t1.shape))
+    x, y, z = np.meshgrid(*axes, indexing="ij")
     image, rows = np.zeros(t1.shape, np.uint8), []
     distance = tract_distance_mm(x, y, z)
     for level, (low, high, radius) in CST_LEVELS.items():
@@ -107,6 +109,16 @@ def label_image() -> tuple[np.ndarray, np.ndarray, list[tuple[int, str, str, str
     rows.append((len(rows) + 1, "callosal_motor_segment", "", ""))
     image[callosal_motor(white, x, y, z)] = len(rows)
     return image, affine, rows
+
+
+def core_image(labels: np.ndarray, rows: list[tuple[int, str, str, str]]) -> np.ndarray:
+    """How much of the middle of its tract a voxel is, 0 to 255: the tract blurred, to a power that leaves little weight at its rim, where a
+    voxel of 2 to 3 mm holds as much of the neighbours as of the tract."""
+    core = np.zeros(labels.shape, np.float32)
+    for side in ("left", "right"):
+        tract = np.isin(labels, [label for label, structure, where, _ in rows if structure == "cst" and where == side])
+        core = np.maximum(core, ndimage.gaussian_filter(tract.astype(np.float32), CORE_SIGMA_MM) ** CORE_POWER)
+    return np.rint(core * 255.0).astype(np.uint8)
 
 
 def callosal_motor(white: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -122,6 +134,7 @@ def main() -> None:
     nibabel.save(nibabel.Nifti1Image(layers, affine), HERE / "template.nii.gz")
     image, affine, rows = label_image()
     nibabel.save(nibabel.Nifti1Image(image, affine), HERE / "labels.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(core_image(image, rows), affine), HERE / "core.nii.gz")
     with (HERE / "labels.csv").open("w", newline="", encoding="utf-8") as table:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("label", "structure", "side", "level"))

@@ -2,7 +2,7 @@
 
 Gives: cst_fa (1), cst_md, cst_rd, cst_ad (10⁻³ mm²/s), left and right, for the whole tract and by level; cst_fa_asymmetry (%); the finding cst_degeneration; the mask `cst`; the maps fa, md, rd, ad.
 Needs: a diffusion series with b = 0 and at least six directions (role dwi).
-Method: weighted least-squares tensor; the tract is the atlas's, carried to the patient by registration of anisotropy to the template's white matter; the mean over the voxels of each level.
+Method: weighted least-squares tensor; the tract is the atlas's, carried to the patient by registration of anisotropy to the template's white matter; the mean over the voxels of each level, weighted towards the middle of the tract.
 Trust: not yet measured.
 Refuses: fewer than six directions; what is not a brain; levels that the field of view does not hold.
 References: Chung 2006, 10.1016/j.neuroimage.2006.07.025 (weighted fit).
@@ -17,10 +17,11 @@ from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Gap, Map, Mask, Measurement, Outcome
 from analysis.steps.diffusion import Tensor, diffusion_tensor
-from analysis.steps.tract import LEVELS, Part, any_measurable, corticospinal_tract
+from analysis.steps.tract import LEVELS, Part, Tract, corticospinal_tract
 
 NAME, VERSION = "cst_diffusion", 1
 NO_REFERENCE = "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); compare with the site's own controls"
+METHOD = "mean over the voxels of the tract, weighted towards its middle"
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 QUANTITIES = {
     "cst_fa": ("fa", 1.0, "1", concepts.FRACTIONAL_ANISOTROPY),
@@ -35,8 +36,8 @@ LEVEL_FACTOR = {"whole": 1.0, "subcortical": 1.0, "corona_radiata": 0.5, "plic":
 
 
 def measure(examination: Examination) -> Outcome:
-    tensor, parts = examination.once(diffusion_tensor), examination.once(corticospinal_tract)
-    any_measurable(parts)
+    tensor, tract = examination.once(diffusion_tensor), examination.once(corticospinal_tract)
+    parts = tract.parts
     regions = {(part.side, part.level): part.voxels for part in parts if part.voxels is not None}
     gaps = [Gap(name, part.reason, part.side, part.level) for part in parts if part.voxels is None for name in QUANTITIES]
     for side in ("left", "right"):
@@ -45,7 +46,7 @@ def measure(examination: Examination) -> Outcome:
             regions[side, "whole"] = whole
         else:
             gaps += [Gap(name, reason, side, "whole") for name in QUANTITIES]
-    measurements = [_measurement(name, tensor, voxels, side, level) for (side, level), voxels in regions.items() for name in QUANTITIES]
+    measurements = [_measurement(name, tensor, tract, voxels, side, level) for (side, level), voxels in regions.items() for name in QUANTITIES]
     asymmetry, asymmetry_gap = fa_asymmetry(measurements)
     return Outcome(
         NAME,
@@ -86,12 +87,13 @@ def fa_asymmetry(measurements: list[Measurement]) -> tuple[list[Measurement], li
     return [asymmetry], []
 
 
-def _measurement(name: str, tensor: Tensor, voxels: np.ndarray, side: str, level: str) -> Measurement:
+def _measurement(name: str, tensor: Tensor, tract: Tract, voxels: np.ndarray, side: str, level: str) -> Measurement:
     source, factor, unit, quantity = QUANTITIES[name]
-    value = factor * float(getattr(tensor, source)[voxels].mean(dtype=float))
+    value = factor * tract.mean(getattr(tensor, source), voxels)
     return Measurement(
-        name, value, unit, quantity, concepts.CORTICOSPINAL_TRACT, side, level, uncertainty=ERROR[name] * LEVEL_FACTOR[level], no_reference=NO_REFERENCE
-    )
+        name, value, unit, quantity, concepts.CORTICOSPINAL_TRACT, side, level,
+        uncertainty=ERROR[name] * LEVEL_FACTOR[level], no_reference=NO_REFERENCE, method=METHOD,
+    )  # fmt: skip
 
 
 def _finding() -> Finding:
