@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis import phantom_truth
-from analysis.phantom_findings import fa_factors, plant, planted_sides
+from analysis.phantom_findings import FINDINGS, fa_factors, plant, planted_sides
 from analysis.phantom_head import healthy_head
 from analysis.phantom_scan import SEQUENCES, scan, scan_diffusion
 from analysis.phantom_shape import shape_of
 from analysis.phantom_tracts import fibres_of
 from analysis.volume import Image
+
+__all__ = ["FINDINGS", "Phantom", "phantom"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """The true value of what the phantom carries, measured on the deformed anatomy at 1 mm without noise, never on the images.
 
-Names, sides, levels and units are those of INTERFACES.md. A measurement whose truth cannot be defined is not here. DEFINITIONS say in words
+Names, sides, levels and units are those of report.json. A measurement whose truth cannot be defined is not here. DEFINITIONS say in words
 what each number is the truth of; a marker that measures something else may differ from it for that reason alone.
 """
 
