@@ -117,11 +117,15 @@ def cancel(settings: Settings, study: str) -> list[str]:
 
 
 def purge(settings: Settings, older_than_days: float) -> list[str]:
-    """Remove images and results of every study whose whole answer is at every destination for so many days."""
+    """Remove images and results of every study whose whole answer is at every destination for so many days.
+
+    A study with conflicting objects is kept: nobody but a person can say which content is right.
+    """
     journal, spool, outbox = open_storage(settings)
     rows = journal.all()
-    gone = [row for row in rows if row.state == DELIVERED and time.time() - row.since >= older_than_days * 86400
-            and row.version == spool.version(row.study)]
+    due = [row for row in rows if row.state == DELIVERED and time.time() - row.since >= older_than_days * 86400
+           and row.version == spool.version(row.study)]
+    gone = [row for row in due if not spool.conflicts(row.study)]
     before = shutil.disk_usage(settings.storage.folder).free
     for row in gone:
         _remove(row, settings.storage.folder)
@@ -131,8 +135,11 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     freed = max(0, shutil.disk_usage(settings.storage.folder).free - before) / 2**30
     kept = Counter(row.state for row in rows if row not in gone)
     journal.close()
-    return [f"{len(gone)} studies removed, {freed:.1f} GiB freed.",
-            *([f"Kept: {', '.join(f'{n} {state}' for state, n in kept.items())}."] if kept else [])]
+    lines = [f"{len(gone)} studies removed, {freed:.1f} GiB freed."]
+    lines += [f"Kept: {', '.join(f'{n} {state}' for state, n in kept.items())}."] if kept else []
+    lines += [f"Study {row.study} is kept for its conflicting objects; look at them, remove {spool.conflicts_folder / row.study}, purge again."
+              for row in due if row not in gone]
+    return lines
 
 
 def _remove(row: StudyRow, folder: Path) -> None:
