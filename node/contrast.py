@@ -45,8 +45,7 @@ def contrast_of(physics: Physics, stack: Stack) -> Contrast:
 def _diffusion(physics: Physics) -> Contrast | None:
     weighted = [gradient for gradient in physics.gradients if (gradient.b_value_s_mm2 or 0) >= bounds()["dwi"]["b_least"]]
     if not weighted:
-        only_zero = physics.is_echo_planar and physics.gradients and all(g.b_value_s_mm2 is not None for g in physics.gradients)
-        return Contrast("other", "diffusion images with b = 0 only: for the correction of distortion") if only_zero else None
+        return None  # Philips writes b = 0 into every image
     values = sorted({round(float(gradient.b_value_s_mm2 or 0), -1) for gradient in physics.gradients if gradient.b_value_s_mm2 is not None})
     directed = [gradient.b_vector_lps for gradient in weighted if gradient.b_vector_lps is not None]
     directions = len({tuple(np.round(vector * np.sign(vector[np.argmax(np.abs(vector))]), 2).tolist()) for vector in directed})
@@ -77,6 +76,8 @@ def _still(physics: Physics, stack: Stack) -> Contrast:
     if physics.is_silent:
         return _named(physics, stack)
     if physics.is_echo_planar and _dimension(physics, stack) == "2D":
+        if physics.is_spin_echo and all(gradient.b_value_s_mm2 == 0 for gradient in physics.gradients):
+            return Contrast("other", "diffusion images with b = 0 only: for the correction of distortion")
         return Contrast("other", f"a single echo-planar image, {_times(physics)}: a reference of a time series")
     if physics.is_spin_echo and not physics.is_gradient_echo:
         return _spin_echo(physics, stack)
@@ -129,9 +130,10 @@ def _gradient_echo(physics: Physics, stack: Stack) -> Contrast:
     words = f"{dimension} gradient echo"
     if physics.is_balanced:
         return Contrast("other", f"{words}, balanced steady state, {_times(physics)}")
-    inverted = physics.ti_ms is not None and t1["inversion_shortest"] <= physics.ti_ms <= t1["inversion_longest"]
-    if (inverted or physics.is_prepared or physics.is_inversion) and te <= t1["prepared_te_longest"] and dimension == "3D":
-        return Contrast("t1", f"{words} with {'inversion' if inverted or physics.is_inversion else 'preparation'}, {_times(physics)}")
+    if dimension == "3D" and te <= t1["prepared_te_longest"]:
+        prepared = _prepared(physics, words)
+        if prepared:
+            return prepared
     if len(physics.echo_times_ms) <= 2 and _is_field_map(physics, stack):
         echoes = " and ".join(f"{echo:.1f}" for echo in physics.echo_times_ms)
         return Contrast("other", f"{words}, TE {echoes} ms, {max(stack.voxel_mm[1:]):.1f} mm in the plane: a field map")
@@ -139,6 +141,21 @@ def _gradient_echo(physics: Physics, stack: Stack) -> Contrast:
         is_weighted = "SWI" in physics.tokens or (dimension == "3D" and len(physics.echo_times_ms) == 1)
         return Contrast("swi" if is_weighted else "t2star", f"{words}, {_times(physics)}: weighted by susceptibility")
     return _spoiled(physics, words, dimension, tr, te)
+
+
+def _prepared(physics: Physics, words: str) -> Contrast | None:
+    """Magnetisation prepared by an inversion; None where nothing says that it was."""
+    t1, ti = bounds()["t1"], physics.ti_ms
+    if ti is not None and ti > t1["inversion_longest"]:
+        return Contrast("other", f"{words} with inversion, {_times(physics)}: too late for T1")
+    if physics.is_inversion or (ti is not None and ti >= t1["inversion_shortest"]):
+        return Contrast("t1", f"{words} with inversion, {_times(physics)}")
+    if physics.is_prepared:
+        return Contrast("t1", f"{words} with preparation, {_times(physics)}")
+    if (physics.tr_ms or 0) >= t1["cycle_shortest"] and (physics.flip_deg or 90) <= t1["cycle_flip_longest"]:
+        said = f"{words}, {_times(physics)}, flip angle {physics.flip_deg:.0f}°"
+        return Contrast("t1", f"{said}: the repetition time is that of an inversion cycle")
+    return None
 
 
 def _is_field_map(physics: Physics, stack: Stack) -> bool:
@@ -161,6 +178,10 @@ def _spoiled(physics: Physics, words: str, dimension: str, tr: float, te: float)
         return Contrast("other", f"{said}; T1 and inflow look alike here: taken as angiography because the description says so")
     if fits_2d or fits_3d:
         return Contrast("t1", said)
+    is_between = dimension == "3D" and tr <= t1["gradient_tr_longest"] and flip >= t1["flip_over_ernst_open"] * ernst_deg
+    if is_between and speaks_of("t1", physics) and not speaks_of("angiography", physics):
+        why = f"{said}, between proton density and T1, an inversion is not stated; taken as T1 because the description says so"
+        return Contrast("t1", why, ("the header does not say whether an inversion came first: the role rests on the name, so check it",))
     return Contrast("other", f"{said}: not weighted by T1 (white matter needs more than {ernst_deg:.0f}°)")
 
 

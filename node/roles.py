@@ -31,6 +31,7 @@ NOT_ANALYSED = {
     uid.EnhancedMRColorImageStorage: "a colour image: a map, not a measurement",
 }
 MR_IMAGES = (uid.MRImageStorage, uid.EnhancedMRImageStorage, uid.LegacyConvertedEnhancedMRImageStorage)
+PROTON = ("", "1H", "H1", "H", "PROTON", "HYDROGEN")
 PROJECTIONS = frozenset({"MIP", "MNIP", "MINIP", "MIN_IP", "MAX_IP", "PROJECTION IMAGE"})
 MAPS = frozenset(
     {"ADC", "EADC", "EXP", "EXPONENTIAL", "FA", "COLFA", "TENSOR", "B0", "B1", "B0 MAP", "B1 MAP", "FIELD_MAP", "QSM", "QUANT", "T_TEST"}
@@ -57,6 +58,9 @@ def decide(series: Series) -> Decision:
         return _decide(series)
     except StudyError as error:
         return Decision(series, "other", str(error), usable=False)
+    except (AttributeError, TypeError, ValueError, LookupError, NotImplementedError) as error:
+        why = f"its headers could not be understood ({type(error).__name__})"
+        return Decision(series, "other", why, (f"{why}: the series was not used",), usable=False)
 
 
 def _decide(series: Series) -> Decision:
@@ -80,7 +84,7 @@ def _decide(series: Series) -> Decision:
 
 def _spectrum(series: Series) -> Decision:
     physics = physics_of(series)
-    if physics.nucleus not in ("", "1H", "H1", "PROTON"):
+    if physics.nucleus not in PROTON:
         return Decision(series, "other", f"a spectrum of {physics.nucleus}, not of hydrogen", usable=False)
     echo = f", TE {physics.te_ms:.0f} ms" if physics.te_ms else ""
     voxel = str(series.header.get("MRSpectroscopyAcquisitionType") or "").replace("_", " ").lower()
@@ -98,7 +102,7 @@ def _stack(series: Series, physics: Physics) -> Stack | str:
 
 def _why_no_source_image(physics: Physics, stack: Stack) -> str | None:
     """Why the series is no image to measure on, whatever its contrast: a survey, a projection, a map, a phase image, another nucleus."""
-    if physics.nucleus not in ("", "1H", "H1", "PROTON"):
+    if physics.nucleus not in PROTON:
         return f"an image of {physics.nucleus}, not of hydrogen"
     if "LOCALIZER" in physics.tokens or stack.orientations > 1:
         return f"a localizer: {stack.orientations} orientations" if stack.orientations > 1 else "a localizer, says ImageType"

@@ -239,10 +239,12 @@ def _sources(series: Series, array: np.ndarray, places: Sequence[Place]) -> list
     if not places:
         return _instances_in_order(series, count)
     found: list[Frame | None] = [None] * count
-    for index in (0, array.shape[0] - 1, array.shape[0] // 2):
-        pixels = _pixels(series, [place for place in places if place.slice_index == index])
-        if pixels:
-            found = _found(array[index], pixels)
+    checked = (0, array.shape[0] - 1, array.shape[0] // 2)
+    pixels = _pixels(series, [place for place in places if place.slice_index in checked])
+    for index in checked:
+        there = [(place.frame, picture) for place, picture in pixels if place.slice_index == index]
+        if there:
+            found = _found(array[index], there)
     return found
 
 
@@ -265,7 +267,7 @@ def _instances_in_order(series: Series, count: int) -> list[Frame | None]:
     return [Frame(number, None, np.eye(4), 0, 0, one, number, one.is_trace, None, "magnitude") for number, one in enumerate(stated)]
 
 
-def _pixels(series: Series, places: Sequence[Place]) -> list[tuple[Frame, np.ndarray]]:
+def _pixels(series: Series, places: Sequence[Place]) -> list[tuple[Place, np.ndarray]]:
     """The stored pixels of each image, turned as the volume's slice; without those whose compression cannot be decoded here."""
     from pydicom.pixels import pixel_array
 
@@ -277,7 +279,7 @@ def _pixels(series: Series, places: Sequence[Place]) -> list[tuple[Frame, np.nda
             pixels = pixel_array(series.instances[instance].path, index=None if number is None else number - 1)
         except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError):
             continue
-        found += [(place.frame, _turned(pixels if pixels.ndim == 2 else pixels[place.frame.number - 1], place)) for place in wanted]
+        found += [(place, _turned(pixels if pixels.ndim == 2 else pixels[place.frame.number - 1], place)) for place in wanted]
     return found
 
 

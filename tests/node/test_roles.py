@@ -31,6 +31,19 @@ CASES = {
         {**GR3D, "SequenceVariant": "MP", "RepetitionTime": 8.1, "EchoTime": 3.7, "FlipAngle": 8},
         HEAD_SAGITTAL,
     ),
+    "mprage, private and inversion tags removed": (
+        "t1",
+        "inversion cycle",
+        {**GR3D, "RepetitionTime": 2300, "EchoTime": 3, "FlipAngle": 9},
+        HEAD_SAGITTAL,
+    ),
+    "philips tfe, private tags removed": (
+        "t1",
+        "because the description says so",
+        {**GR3D, "RepetitionTime": 8.1, "EchoTime": 3.7, "FlipAngle": 8, "SeriesDescription": "T1W_3D_TFE"},
+        HEAD_SAGITTAL,
+    ),
+    "mp2rage, second inversion": ("other", "too late", {**MPRAGE, "InversionTime": 2700}, HEAD_SAGITTAL),
     "uih gre_fsp": ("t1", "TI 810", {**GR3D, "RepetitionTime": 7.2, "EchoTime": 3.1, "InversionTime": 810, "FlipAngle": 10}, HEAD_SAGITTAL),
     "canon mprage": ("t1", "TI 900", {**GR3D, "RepetitionTime": 5.8, "EchoTime": 2.7, "InversionTime": 900, "FlipAngle": 9}, HEAD_AXIAL),
     "spoiled gradient echo": ("t1", "flip angle 30", {**GR3D, "RepetitionTime": 25, "EchoTime": 5, "FlipAngle": 30}, HEAD_AXIAL),
@@ -164,6 +177,7 @@ def test_the_enhanced_object_has_the_same_role(scanner, name):
         "EchoPulseSequence": "GRADIENT" if "GR" in tags["ScanningSequence"] else "SPIN",
         "BodyPartExamined": tags.get("BodyPartExamined", "HEAD"),
         "ContrastBolusAgent": tags.get("ContrastBolusAgent"),
+        "SeriesDescription": tags.get("SeriesDescription"),
     }
     assert decide(scanner.series([scanner.enhanced(headers, **shared)])).role == role
 
@@ -251,6 +265,7 @@ def test_time_series(scanner, change, images, role, reason):
 def test_philips_epi_factor_and_mosaics_are_seen(scanner):
     base = scanner.header(**{**BOLD, "ScanningSequence": "GR"})
     scanner.private(base, 0x2001, "Philips Imaging DD 001", 0x13, "SL", 37)
+    scanner.private(base, 0x2001, "Philips Imaging DD 001", 0x03, "FL", 0.0)  # Philips writes a b-value into every image
     assert decide(scanner.series(scanner.repeated(scanner.stack(base, 20, 6.0), [{}] * 12))).role == "bold"
     mosaic = scanner.header(**BOLD, Rows=384, Columns=384, SpacingBetweenSlices=4.0)
     scanner.private(mosaic, 0x0019, "SIEMENS MR HEADER", 0x0A, "US", 36)
@@ -297,6 +312,13 @@ def test_the_best_series_is_chosen_and_the_others_say_so(scanner):
     assert chosen == {"t1": fine.series}
     told = with_choice([slab, coarse, fine], chosen)
     assert [any("not used: series 3" in problem for problem in decision.problems) for decision in told] == [True, True, False]
+
+
+def test_a_header_full_of_nonsense_is_told(scanner):
+    headers = scanner.stack(scanner.header(**MPRAGE), 12, 4.0)
+    headers[3].PixelSpacing = [0.0, 0.0]
+    decision = decide(scanner.series(headers))
+    assert (decision.role, decision.usable) == ("other", False) and decision.why
 
 
 def test_no_patient_data_in_what_is_said(scanner):
