@@ -137,7 +137,7 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     journal.close()
     lines = [f"{len(gone)} studies removed, {freed:.1f} GiB freed."]
     lines += [f"Kept: {', '.join(f'{n} {state}' for state, n in kept.items())}."] if kept else []
-    lines += [f"Study {row.study} is kept for its conflicting objects; look at them, remove {spool.conflicts_folder / row.study}, purge again."
+    lines += [f"Study {row.study} has conflicting objects and is kept; look, remove {spool.conflicts_folder / row.study}, then purge."
               for row in due if row not in gone]
     return lines
 
