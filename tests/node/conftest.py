@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -60,5 +61,15 @@ def scanner() -> ModuleType:
     """The module `mr_series` beside this file, which makes series as several vendors write them; loaded by its path."""
     spec = importlib.util.spec_from_file_location("mr_series", Path(__file__).with_name("mr_series.py"))
     module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def result_study() -> ModuleType:
+    """The module `result_study` beside this file, which makes a study and its report; loaded by its path."""
+    spec = importlib.util.spec_from_file_location("result_study", Path(__file__).with_name("result_study.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["result_study"] = module  # dataclasses look their module up by name
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,125 @@
+"""A small tilted study with a T1 and a diffusion series, what could have been measured in it, and the report that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from analysis.examination import Patient
+from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding, Gap, Mask, Measurement, Outcome, Reference
+from analysis.report import Report, SeriesNote
+from analysis.volume import Volume
+from node.frames import frames_of
+from node.provenance import Provenance
+from node.study import Series, Study
+
+BRAIN = Concept("SCT", "12738006", "Brain")
+TRACT = Concept("NEU", "1320", "corticospinal tract")
+VOLUME = Concept("SCT", "118565006", "Volume")
+ANISOTROPY = Concept("DCM", "110808", "Fractional Anisotropy")
+DIFFUSIVITY = Concept("DCM", "113202", "Mean Diffusivity")
+ASYMMETRY = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
+DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")
+MADE_AT = datetime(2026, 1, 2, 3, 4, 5)
+TILT = np.deg2rad(14)
+TILTED = (1, 0, 0, 0, round(float(np.cos(TILT)), 8), round(float(-np.sin(TILT)), 8))
+WHO = {
+    "SpecificCharacterSet": "ISO_IR 100", "PatientName": "Prüfung^Jörg", "PatientID": "P-1", "PatientBirthDate": "19600101",
+    "PatientSex": "M", "PatientAge": "065Y",
+    "StudyTime": "101112", "StudyID": "7", "AccessionNumber": "A1", "ReferringPhysicianName": "Ärztin^Überweisende",
+    "StudyDescription": "Schädel-MRT", "Manufacturer": "Scanner AG", "ManufacturerModelName": "Three",
+}  # fmt: skip
+WHY = "norms of diffusion are bound to the scanner"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What the result objects are made from."""
+
+    report: Report
+    provenance: Provenance
+    images: dict[str, Volume]
+
+
+def case(scanner, is_enhanced: bool = False, **who: object) -> Case:
+    """The study, classic or enhanced; a tag given in `who` replaces the usual one, None removes it."""
+    tags = {**WHO, **who}
+    t1 = scanner.stack(scanner.header(**tags, EchoTime=3.0, Rows=24, Columns=20), 10, 2.0, 1.5, TILTED)
+    b0 = scanner.stack(scanner.header(**tags, EchoTime=80.0, Rows=16, Columns=16), 12, 3.0, 2.5, TILTED)
+    weighted = [{"DiffusionBValue": 1000.0, "DiffusionGradientOrientation": direction} for direction in np.eye(3).tolist()]
+    dwi = scanner.repeated(b0, [*weighted[:2], {"DiffusionBValue": 0.0, "DiffusionGradientOrientation": None}, weighted[2]])
+    series = [_series(scanner, headers, number, is_enhanced, tags) for number, headers in enumerate((t1, dwi), start=1)]
+    study = Study(scanner.STUDY, tuple(series))
+    images = {"t1": _image(series[0], (10, 24, 20)), "dwi": _image(series[1], (12, 16, 16))}
+    return Case(_report(series, images), Provenance(study, MADE_AT, institution="Test hospital"), images)
+
+
+def _series(scanner, headers: list, number: int, is_enhanced: bool, tags: dict[str, object]) -> Series:
+    if not is_enhanced:
+        return scanner.series(headers, number)
+    one = scanner.enhanced(headers, **tags)
+    return scanner.series([one], number)
+
+
+def _image(series: Series, shape: tuple[int, int, int]) -> Volume:
+    """The image as a converter might give it: slices and rows run against those of the frames."""
+    frames = [frame for frame in frames_of(series) if frame.time_position == 0]
+    frames.sort(key=lambda frame: float(frame.origin_lps @ frame.normal_lps))
+    matrix = frames[0].lps_from_index.copy()
+    matrix[:3, 0] = (frames[-1].origin_lps - frames[0].origin_lps) / (len(frames) - 1)
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    flip[:2, 3] = shape[0] - 1, shape[1] - 1
+    return Volume(np.zeros(shape, np.float32), matrix @ flip)
+
+
+def block(shape: tuple[int, ...], *parts: tuple[int, int]) -> np.ndarray:
+    """A boolean box; each part is first and last + 1 along one axis."""
+    array = np.zeros(shape, dtype=bool)
+    array[tuple(slice(*part) for part in parts)] = True
+    return array
+
+
+def _report(series: list[Series], images: dict[str, Volume]) -> Report:
+    notes = (
+        SeriesNote(series[0].series_instance_uid, "t1", "3D gradient echo with inversion, TI 900 ms", used=True, description="T1 tilted"),
+        SeriesNote(series[1].series_instance_uid, "dwi", "b 0 and 1000 s/mm²", ("only three directions",), used=True, description="DWI"),
+    )
+    outcomes = (
+        _volumes(images["t1"]),
+        _tracts(images["dwi"]),
+        Outcome("motor_band", 1, NOT_MEASURABLE, "the study has no usable swi series"),
+        Outcome("infarct", 2, FAILED, "the step ended with an error"),
+    )
+    summary = ("Anisotropy of the corticospinal tract: left 0.52, right 0.50.",)
+    return Report(series[0].header.StudyInstanceUID, Patient(65.0, "M"), notes, outcomes, summary, seconds=12.34)
+
+
+def _volumes(t1: Volume) -> Outcome:
+    brain = block(t1.array.shape, (2, 8), (4, 20), (3, 17))
+    brain[2, 4:8] = False
+    ml = (Measurement("brain_volume", 1234.5, "ml", VOLUME, BRAIN, uncertainty=24.0, no_reference="no published population"),)
+    return Outcome("brain_volumes", 1, MEASURED, measurements=ml, masks=(Mask("brain", "t1", brain, BRAIN),), seconds=3.21)
+
+
+def _tracts(dwi: Volume) -> Outcome:
+    masks, numbers = [], []
+    for side, columns in (("left", (9, 13)), ("right", (3, 7))):
+        for level, slices in (("plic", (6, 8)), ("peduncle", (2, 5))):
+            masks.append(Mask("cst", "dwi", block(dwi.array.shape, slices, (5, 11), columns), TRACT, side, level))
+            reference = Reference("Adults, 3 T", 120, -1.25, 10.6) if level == "plic" else None
+            where = {"site": TRACT, "side": side, "level": level, "reference": reference, "no_reference": None if reference else WHY}
+            numbers.append(Measurement("cst_fa", 0.5231 if side == "left" else 0.5042, "1", ANISOTROPY, uncertainty=0.0125,
+                                       method="mean over the voxels of the level", **where))  # fmt: skip
+            numbers.append(Measurement("cst_md", 0.7612, "10-3.mm2/s", DIFFUSIVITY, uncertainty=0.009, **where))
+    numbers.append(Measurement("cst_fa", 0.51, "1", ANISOTROPY, TRACT, "left", "whole", no_reference=WHY))
+    numbers.append(Measurement("cst_fa_asymmetry", -3.68, "%", ASYMMETRY, TRACT, uncertainty=3.4, no_reference=WHY, method="whole tract"))
+    masks.append(Mask("cst", "dwi", np.zeros(dwi.array.shape, dtype=bool), TRACT, "left", "pons"))
+    findings = (
+        Finding("cst_degeneration", "indeterminate", DEGENERATION, TRACT, "left", grade=1, reason="within the error"),
+        Finding("cst_degeneration", "not assessed", DEGENERATION, TRACT, reason="it needs a reference population"),
+    )
+    gaps = (Gap("cst_fa", "the field of view ends above it", "left", "pons"),)
+    return Outcome("cst_diffusion", 1, MEASURED, measurements=tuple(numbers), masks=tuple(masks), findings=findings, gaps=gaps,
+                   notes=("Two volumes were left out.",), seconds=8.0)  # fmt: skip

@@ -1,0 +1,45 @@
+"""report.json is what INTERFACES promises."""
+
+import json
+
+from node.report_json import report_json
+from node.text_report import text_report
+
+
+def test_it_is_what_was_promised(scanner, result_study):
+    case = result_study.case(scanner)
+    ds = text_report(case.report, case.provenance)
+    said = json.loads(json.dumps(report_json(case.report, {"9011.dcm": ds}), allow_nan=False))
+    assert said["betz"] == "0.1.0" and said["study_instance_uid"] == case.report.study_instance_uid
+    assert said["patient"] == {"age_years": 65.0, "sex": "M"} and said["seconds"] == 12.3 and said["not_analysed"] is None
+    assert said["series"][1]["role"] == "dwi" and said["series"][1]["problems"] == ["only three directions"]
+    assert said["summary"] == list(case.report.summary)
+    assert said["objects"] == [
+        {"file": "9011.dcm", "sop_class": ds.SOPClassUID, "series_description": "Betz report v0.1 RESEARCH", "series_number": 9011,
+         "sop_instance_uid": ds.SOPInstanceUID}
+    ]  # fmt: skip
+
+
+def test_every_outcome_has_a_reason_exactly_when_nothing_was_measured(scanner, result_study):
+    case = result_study.case(scanner)
+    markers = report_json(case.report, {})["markers"]
+    assert list(markers) == ["brain_volumes", "cst_diffusion", "motor_band", "infarct"]
+    assert [(one["outcome"], one["reason"] is None) for one in markers.values()] == [
+        ("measured", True), ("measured", True), ("not measurable", False), ("failed", False)
+    ]  # fmt: skip
+    assert markers["infarct"]["version"] == 2 and markers["brain_volumes"]["seconds"] == 3.2
+
+
+def test_a_measurement_has_its_population_or_the_reason_why_not(scanner, result_study):
+    tract = report_json(result_study.case(scanner).report, {})["markers"]["cst_diffusion"]
+    first, *_, asymmetry = tract["measurements"]
+    assert first == {
+        "name": "cst_fa", "side": "left", "level": "plic", "value": 0.5231, "unit": "1", "uncertainty": 0.0125,
+        "reference": {"population": "Adults, 3 T", "n": 120, "z": -1.25, "percentile": 10.6},
+    }  # fmt: skip
+    assert asymmetry["reference"] is None and asymmetry["reason"] == result_study.WHY and asymmetry["side"] is None
+    assert tract["findings"][0] == {
+        "name": "cst_degeneration", "side": "left", "value": "indeterminate", "grade": 1, "reason": "within the error"
+    }  # fmt: skip
+    assert tract["gaps"] == [{"name": "cst_fa", "side": "left", "level": "pons", "reason": "the field of view ends above it"}]
+    assert tract["notes"] == ["Two volumes were left out."]
