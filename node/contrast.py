@@ -53,7 +53,7 @@ def _diffusion(physics: Physics) -> Contrast | None:
         return Contrast("other", f"trace-weighted diffusion, b {_listed(values)} s/mm²: computed by the scanner, without directions")
     problems = ()
     if directed and directions < bounds()["dwi"]["directions_for_tensor"]:
-        problems = (f"only {directions} directions of diffusion: a tensor needs at least six",)
+        problems = (f"only {directions} direction{'s' if directions > 1 else ''} of diffusion: a tensor needs at least six",)
     known = f"{directions} directions" if directed else "directions not in the standard's tags"
     return Contrast("dwi", f"diffusion, b {_listed(values)} s/mm², {known}", problems)
 

@@ -16,7 +16,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from node.errors import StudyError
-from node.gradients import NO_GRADIENT, Gradient, gradient_of
+from node.gradients import NO_GRADIENT, Gradient, gradient_of, siemens_csa
 from node.study import Instance, Series
 
 LARGEST_RESIDUAL_VOXELS = 0.1
@@ -94,7 +94,9 @@ def images_in_mosaic(header: Dataset) -> int:
             continue
         if count > 1:
             return count
-    return 1 if "MOSAIC" in header.get("ImageType", ()) else 0
+    if "MOSAIC" not in header.get("ImageType", ()):
+        return 0
+    return int((siemens_csa(header, "NumberOfImagesInMosaic") or [1])[0])
 
 
 def is_enhanced(header: Dataset) -> bool:

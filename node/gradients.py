@@ -103,14 +103,18 @@ def _ge(header: Dataset) -> Gradient:
 
 
 def _siemens_csa(header: Dataset) -> Gradient:
+    b_value, vector = siemens_csa(header, "B_value"), siemens_csa(header, "DiffusionGradientDirection")
+    return _gradient(float(b_value[0]), vector or None) if b_value else NO_GRADIENT
+
+
+def siemens_csa(header: Dataset, name: str) -> list:
+    """The items of one element of Siemens' CSA image header; empty where there is none."""
     if (0x0029, 0x0010) not in header:
-        return NO_GRADIENT
+        return []
     from nibabel.nicom import csareader
 
     try:
         csa = csareader.get_csa_header(header, "image") or {"tags": {}}
-    except csareader.CSAReadError:
-        return NO_GRADIENT
-    b_value = csa["tags"].get("B_value", {}).get("items") or []
-    vector = csa["tags"].get("DiffusionGradientDirection", {}).get("items") or None
-    return _gradient(float(b_value[0]), vector) if b_value else NO_GRADIENT
+    except (csareader.CSAReadError, ValueError, KeyError):
+        return []
+    return list(csa["tags"].get(name, {}).get("items") or [])

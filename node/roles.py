@@ -142,7 +142,9 @@ def _region(physics: Physics, stack: Stack) -> tuple[str, str]:
     is_small = stack.plane == "axial" and max(stack.extent_mm[1:]) <= rule["cord_axial_field_longest"]
     if part in body["other"]:
         return "elsewhere", f"the body part is {part.lower()}"
-    if part in body["cord"]:
+    if part in body["part_of_head"] and not shows_head:
+        return "elsewhere", f"the body part is {part.lower()}, and the field of view holds no whole head"
+    if part in (*body["cord"], *body["part_of_head"]):
         if shows_head:
             return "head", f"the body part says {part.lower()}, but the field of view holds a head"
         return "cord", f"cervical: the body part is {part.lower()}"
@@ -175,7 +177,7 @@ def _weigh(series: Series, physics: Physics, stack: Stack, contrast: Contrast) -
         why = f"{why}, {_resolution(stack)}"
     faults = list(stack.faults)
     if stack.slices < rule["slices_least"]:
-        faults.append(f"only {stack.slices} slices")
+        faults.append(f"only {stack.slices} slice{'s' if stack.slices > 1 else ''}")
     is_partial = not role.startswith("cord") and stack.width_mm < rule["head_extent_least"]
     if is_partial:
         problems.append(f"only a part of the head: {stack.width_mm:.0f} mm in the {stack.plane} direction or in the plane")

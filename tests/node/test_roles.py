@@ -133,6 +133,8 @@ CASES = {
         {**T2STAR, "BodyPartExamined": "CSPINE"},
         (20, 3.0, 2.8, "AXIAL"),
     ),
+    "head, body part orbit": ("t1", "holds a head", {**MPRAGE, "BodyPartExamined": "ORBIT"}, HEAD_SAGITTAL),
+    "orbit": ("other", "no whole head", {**T2_TSE, "BodyPartExamined": "ORBIT"}, (12, 3.0, 2.5, "AXIAL")),
     "lumbar t2": ("other", "lspine", {**T2_TSE, "BodyPartExamined": "LSPINE"}, SPINE),
     "head t2, body part left from the neck": ("t2", "holds a head", {**T2_TSE, "BodyPartExamined": "CSPINE"}, HEAD_AXIAL),
     "ct": ("other", "no MR image", {"SOPClassUID": uid.CTImageStorage, "Modality": "CT"}, HEAD_AXIAL),

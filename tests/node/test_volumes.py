@@ -1,5 +1,8 @@
 """From files to images: the same voxels in the same place, whatever the plane, the object and the encoding."""
 
+import gzip
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -186,6 +189,43 @@ def test_nifti_and_back(tmp_path, scanner, kind):
     assert np.array_equal(np.asarray(nifti.dataobj).transpose(2, 1, 0), array.astype(nifti.get_data_dtype()))
     lps = (matrix @ [3, 5, 7, 1])[:3]
     assert np.allclose((nifti.affine @ [7, 5, 3, 1])[:3], lps * [-1, -1, 1], atol=1e-4)
+
+
+def nibabel_file(name, path):
+    """A real image that nibabel carries for its own tests."""
+    source = Path(nibabel.__file__).parent / "nicom" / "tests" / "data" / name
+    if not source.exists():
+        pytest.skip("this nibabel came without its test data")
+    path.write_bytes(gzip.decompress(source.read_bytes()))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:The DICOM readers")
+def test_a_siemens_mosaic_lies_where_nibabel_puts_it(tmp_path):
+    from nibabel.nicom.dicomwrappers import wrapper_from_file
+
+    nibabel_file("siemens_dwi_0.dcm.gz", tmp_path / "0.dcm")
+    mosaic = wrapper_from_file(nibabel_file("siemens_dwi_1000.dcm.gz", tmp_path / "1.dcm"))
+    series = read_study(tmp_path).series[0]
+    assert decide(series).role == "dwi"
+    image = image_of(series, "dwi")
+    there = mosaic.get_data()
+    for index in np.random.default_rng(7).integers(0, there.shape, (50, 3)):
+        lps = mosaic.affine @ [*index, 1]
+        found = np.linalg.inv(image.lps_from_index) @ lps
+        assert np.allclose(found[:3], np.round(found[:3]), atol=0.02)
+        assert image.array[(*np.round(found[:3]).astype(int), 1)] == there[tuple(index)]
+    direction = mosaic.csa_header["tags"]["DiffusionGradientDirection"]["items"]
+    assert np.allclose(image.b_vectors_lps[1], direction, atol=0.02) and image.b_values_s_mm2.tolist() == [0.0, 1000.0]
+
+
+def test_a_philips_enhanced_object_lies_where_its_frames_say(tmp_path):
+    nibabel_file("philips_mprage.dcm.gz", tmp_path / "0.dcm")
+    series = read_study(tmp_path).series[0]
+    decision = decide(series)
+    assert decision.role == "t1" and "the body part says orbit, but" in decision.why
+    image = image_of(series, "t1")
+    assert len(slice_map(image.lps_from_index, image.array.shape, frames_of(series))) == image.array.shape[0] == 176
 
 
 @pytest.mark.realdata
