@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import dcmread
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -167,8 +168,28 @@ def _read_into(found: dict[str, _Found], problems: list[str], path: Path, name: 
 def _add(one: _Found, instance: Instance, name: str) -> None:
     instances = one.by_series.setdefault(str(instance.header.SeriesInstanceUID), {})
     kept = instances.setdefault(str(instance.header.SOPInstanceUID), instance)
-    if kept is not instance and not _is_same_object(kept, instance):
+    if kept is instance:
+        _share(next(iter(instances.values())).header, instance.header)
+    elif not _is_same_object(kept, instance):
         one.problems.append(f"{name} has the SOPInstanceUID of {kept.path.name} but other content; it was left out.")
+
+
+def _share(first: Dataset, header: Dataset) -> None:
+    """Let a header hold the undecoded elements of the series' first one where they are equal: 20,000 headers repeat each other.
+
+    Undecoded elements are immutable; whoever reads or sets one gets an element of its own.
+    """
+    if first is header:
+        return
+    raw, other = header._dict, first._dict
+    for tag, element in raw.items():
+        same = other.get(tag)
+        if isinstance(element, RawDataElement) and isinstance(same, RawDataElement):
+            if element.value is not None and element._replace(value_tell=same.value_tell) == same:
+                raw[tag] = same
+        elif isinstance(element, DataElement) and isinstance(same, DataElement) and element.VR == same.VR == "SQ":
+            for item, its_like in zip(element.value, same.value, strict=False):
+                _share(its_like, item)
 
 
 def _is_same_object(first: Instance, second: Instance) -> bool:

@@ -37,6 +37,15 @@ def test_instances_are_ordered_and_grouped(folder):
     assert study.problems == () and "PixelData" not in study.header
 
 
+def test_headers_share_what_is_equal_and_nothing_else(folder):
+    first, second = (instance.header for instance in read_study(folder).series[0].instances[:2])
+    assert first.get_item("Modality") is second.get_item("Modality")
+    second.Modality = "OT"
+    second.ImageType[0] = "DERIVED"
+    assert (first.Modality, first.ImageType[0]) == ("MR", "ORIGINAL")
+    assert first.ImagePositionPatient != second.ImagePositionPatient
+
+
 def test_duplicates_are_dropped_and_contradictions_told(folder):
     shutil.copy(a_file(folder), folder / "again.dcm")
     assert (len(read_study(folder).series[0].instances), read_study(folder).problems) == (5, ())
