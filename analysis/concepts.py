@@ -1,6 +1,7 @@
 """The coded concepts that markers name, as plain tuples (coding scheme, code, meaning).
 
-Standard codes are those of DICOM PS3.16 (SCT, DCM, NEU, LN). What no scheme has a code for stands under 99ALSMRI, a scheme that every object declares.
+Standard codes are those of DICOM PS3.16 (SCT, DCM, NEU, LN). What no scheme has a code for stands under 99ALSMRI, a scheme that every
+object declares.
 """
 
 from analysis.outcome import Concept

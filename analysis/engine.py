@@ -1,7 +1,7 @@
 """Runs every marker on one examination: one outcome each, always.
 
-What the images cannot carry is "not measurable" with the marker's own reason. Anything else that goes wrong is "failed", with a sentence that
-names the error; it ends that marker only.
+What the images cannot carry is "not measurable" with the marker's own reason. Anything else that goes wrong is "failed", with a sentence
+that names the error; it ends that marker only.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.examination import Patient
-from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Finding, Gap, Measurement, Outcome
+from analysis.outcome import Outcome
 
 LIMITS = (
     "MRI does not diagnose ALS: it excludes other causes and can support involvement of the upper motor neuron.",

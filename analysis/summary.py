@@ -40,7 +40,8 @@ def _any(outcome: Outcome) -> str:
 def _volumes(outcome: Outcome) -> str:
     value = {m.name: m for m in outcome.measurements}
     brain, whole = value["brain_volume"], value["intracranial_volume"]
-    return f"brain {_with_error(brain)}, {100 * brain.value / whole.value:.0f} % of the intracranial volume of {_with_error(whole)}; no reference population."
+    share = 100 * brain.value / whole.value
+    return f"brain {_with_error(brain)}, {share:.0f} % of the intracranial volume of {_with_error(whole)}; no reference population."
 
 
 def _diffusion(outcome: Outcome) -> str:
@@ -52,7 +53,9 @@ def _diffusion(outcome: Outcome) -> str:
     words = f"anisotropy ({place}) {', '.join(known)}" if known else f"anisotropy at {len(fa)} places"
     if asymmetry is not None:
         clear = abs(asymmetry.value) > 2 * asymmetry.uncertainty
-        words += f"; left and right differ by {abs(asymmetry.value):.1f} %, {'more' if clear else 'not more'} than the error of the measurement"
+        words += (
+            f"; left and right differ by {abs(asymmetry.value):.1f} %, {'more' if clear else 'not more'} than the error of the measurement"
+        )
     missing = sorted({gap.level.replace("_", " ") for gap in outcome.gaps if gap.level not in (None, "whole")})
     return words + (f"; not measured: {', '.join(missing)}" if missing else "") + "; no reference population."
 

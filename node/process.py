@@ -1,7 +1,7 @@
 """The whole program: a study in, the DICOM objects that answer it out.
 
-The service runs it in a child process per study, the command line runs it as it is; both get the same bytes for the same study, settings and
-time. A study that holds nothing to measure is answered too: what was sent, and why nothing was measured.
+The service runs it in a child process per study, the command line runs it as it is; both get the same bytes for the same study, settings
+and time. A study that holds nothing to measure is answered too: what was sent, and why nothing was measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.summary import summary_of
 from analysis.volume import Image
-from node import uids
 from node.errors import StudyError
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
@@ -74,7 +73,9 @@ def _unusable(decision: Decision, reason: str) -> Decision:
     return replace(decision, usable=False, problems=(*decision.problems, reason))
 
 
-def report_of(study: Study, decisions: tuple[Decision, ...], images: Mapping[str, Image], outcomes: tuple[Outcome, ...], seconds: float) -> Report:
+def report_of(
+    study: Study, decisions: tuple[Decision, ...], images: Mapping[str, Image], outcomes: tuple[Outcome, ...], seconds: float
+) -> Report:
     """The report of a study; it says so where nothing at all was measured."""
     chosen = choose(decisions)
     notes = tuple(_note(one, used=one.role in images and chosen.get(one.role) is one.series) for one in decisions)
@@ -94,7 +95,12 @@ def report_of(study: Study, decisions: tuple[Decision, ...], images: Mapping[str
 def _note(decision: Decision, used: bool) -> SeriesNote:
     header = decision.series.header
     return SeriesNote(
-        decision.series.series_instance_uid, decision.role, decision.why, decision.problems, used, description=str(header.get("SeriesDescription") or "")
+        decision.series.series_instance_uid,
+        decision.role,
+        decision.why,
+        decision.problems,
+        used,
+        description=str(header.get("SeriesDescription") or ""),
     )
 
 
@@ -106,8 +112,7 @@ def failure_of(study: Study, reason: str) -> Report:
 
 def provenance_of(study: Study, settings: Settings, made_at: datetime) -> Provenance:
     """What all objects of one answer share."""
-    config = uids.config_digest({"threads": "any"})
-    return Provenance(study, made_at, ae_title=settings.listener.ae_title, config=config)
+    return Provenance(study, made_at, ae_title=settings.listener.ae_title)
 
 
 def answer(report: Report, images: Mapping[str, Image], provenance: Provenance) -> list[Dataset]:
@@ -122,7 +127,13 @@ def answer(report: Report, images: Mapping[str, Image], provenance: Provenance) 
 
 
 def process_folder(
-    folder: Path, out: Path, settings: Settings, nifti: bool = False, watch: Watch = silent, made_at: datetime | None = None, failed: str | None = None
+    folder: Path,
+    out: Path,
+    settings: Settings,
+    nifti: bool = False,
+    watch: Watch = silent,
+    made_at: datetime | None = None,
+    failed: str | None = None,
 ) -> list[str]:
     """Answer the study, or each study, of a folder into OUT: the objects, report.json, and with `nifti` every mask and map.
 
@@ -141,7 +152,9 @@ def process_folder(
     return lines
 
 
-def _process_into(study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None) -> list[str]:
+def _process_into(
+    study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None
+) -> list[str]:
     report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
     watch("writing the report")
     objects = answer(report, images, provenance_of(study, settings, made_at))

@@ -41,7 +41,19 @@ def starts_with(names: set[str], *packages: str) -> set[str]:
 
 @pytest.mark.parametrize("path", ANALYSIS, ids=str)
 def test_the_engine_knows_no_dicom_no_network_and_no_clock(path):
-    forbidden = ("node", "pydicom", "pynetdicom", "highdicom", "dcm2niix", "socket", "logging", "datetime", "time", "subprocess", "sqlalchemy")
+    forbidden = (
+        "node",
+        "pydicom",
+        "pynetdicom",
+        "highdicom",
+        "dcm2niix",
+        "socket",
+        "logging",
+        "datetime",
+        "time",
+        "subprocess",
+        "sqlalchemy",
+    )
     if path.name == "build.py":
         return  # makes the packaged atlas; it is no part of the engine
     assert not starts_with(imports_of(path), *forbidden)
@@ -49,7 +61,9 @@ def test_the_engine_knows_no_dicom_no_network_and_no_clock(path):
 
 @pytest.mark.parametrize("path", [path for path in ANALYSIS if path.name != "build.py"], ids=str)
 def test_the_engine_does_not_print(path):
-    calls = [node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    calls = [
+        node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
     assert not {"print", "open", "input"} & set(calls)
 
 

@@ -2,7 +2,7 @@
 
 From: the symmetric MNI ICBM152 2009a T1, grey and white maps that nilearn ships (1 mm, skull-stripped), and published coordinates.
 The pseudo-head: there is no whole-head template with a clear licence, and a head registered straight onto a stripped brain fails (the
-zeros around it match the air around the head). So layers are put around the brain: CSF, skull, scalp, at the brightness that they have on a T1.
+zeros around it match the air around the head). So layers are put around the brain: CSF, skull, scalp, as bright as they are on a T1.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STEP_MM = 2.0
 PADDING = 12  # voxels of STEP_MM around the template's field of view: room for skull and scalp
 
 # Corticospinal tract, centreline: z, |x|, y in MNI mm, blended from published positions: diffusion peaks in ALS at the pons, the internal
-# capsule, the corona radiata and under the precentral gyrus, the trace of the tract in the Catani atlas, and the centroids of the JHU labels of
-# the peduncle, the internal capsule and the pontine tract. SOURCES.md lists them.
+# capsule, the corona radiata and under the precentral gyrus, the trace of the tract in the Catani atlas, and the centroids of the JHU
+# labels of the peduncle, the internal capsule and the pontine tract. SOURCES.md lists them.
 CST_CENTRELINE = (
     (-50.0, 3.5, -33.0), (-44.0, 4.5, -29.0), (-36.5, 6.5, -25.0), (-30.2, 7.0, -23.3), (-20.0, 10.0, -19.5),
     (-10.9, 14.2, -16.0), (-4.0, 17.5, -14.0), (5.6, 21.3, -12.3), (10.3, 23.0, -12.0), (20.0, 25.5, -15.5),

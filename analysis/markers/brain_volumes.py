@@ -2,7 +2,8 @@
 
 Gives: intracranial_volume, brain_volume, grey_matter_volume, white_matter_volume, csf_volume (ml); the mask `brain`.
 Needs: a T1 of the whole head (role t1).
-Method: the template's brain is carried to the patient by registration; inside it each voxel is split into CSF, grey and white matter by its brightness.
+Method: the template's brain is carried to the patient by registration; inside it each voxel is split into CSF, grey and white matter by
+its brightness.
 Trust: not yet measured.
 Refuses: what is not the T1 of a head; a series that cuts the brain; tissues that cannot be told apart.
 References: Avants 2011, 10.1016/j.neuroimage.2010.09.025 (registration); Tustison 2010, 10.1109/TMI.2010.2046908 (N4).
@@ -37,7 +38,10 @@ def measure(examination: Examination) -> Outcome:
     if covered < LEAST_COVERED:
         raise NotMeasurable(f"the T1 series cuts the brain: it holds {100 * covered:.0f} % of it")
     mask, tissue = examination.once(brain_mask), examination.once(tissue_fractions)
-    ml = {name: float(part.sum(dtype=float)) * t1.voxel_ml for name, part in (("csf", tissue.csf), ("grey", tissue.grey), ("white", tissue.white))}
+    ml = {
+        name: float(part.sum(dtype=float)) * t1.voxel_ml
+        for name, part in (("csf", tissue.csf), ("grey", tissue.grey), ("white", tissue.white))
+    }
     values = {
         "intracranial_volume": float(mask.sum()) * t1.voxel_ml,
         "brain_volume": ml["grey"] + ml["white"],

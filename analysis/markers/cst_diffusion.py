@@ -1,8 +1,10 @@
 """Diffusion along the corticospinal tract.
 
-Gives: cst_fa (1), cst_md, cst_rd, cst_ad (10⁻³ mm²/s), left and right, for the whole tract and by level; cst_fa_asymmetry (%); the finding cst_degeneration; the mask `cst`; the maps fa, md, rd, ad.
+Gives: cst_fa (1), cst_md, cst_rd, cst_ad (10⁻³ mm²/s), left and right, for the whole tract and by level; cst_fa_asymmetry (%); the finding
+cst_degeneration; the mask `cst`; the maps fa, md, rd, ad.
 Needs: a diffusion series with b = 0 and at least six directions (role dwi).
-Method: weighted least-squares tensor; the tract is the atlas's, carried to the patient by registration of anisotropy to the template's white matter; the mean over the voxels of each level, weighted towards the middle of the tract.
+Method: weighted least-squares tensor; the tract is the atlas's, carried to the patient by registration of anisotropy to the template's
+white matter; the mean over the voxels of each level, weighted towards the middle of the tract.
 Trust: not yet measured.
 Refuses: fewer than six directions; what is not a brain; levels that the field of view does not hold.
 References: Chung 2006, 10.1016/j.neuroimage.2006.07.025 (weighted fit).
@@ -20,7 +22,10 @@ from analysis.steps.diffusion import Tensor, diffusion_tensor
 from analysis.steps.tract import LEVELS, Part, Tract, corticospinal_tract
 
 NAME, VERSION = "cst_diffusion", 1
-NO_REFERENCE = "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); compare with the site's own controls"
+NO_REFERENCE = (
+    "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); "
+    "compare with the site's own controls"
+)
 METHOD = "mean over the voxels of the tract, weighted towards its middle"
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 QUANTITIES = {
@@ -29,8 +34,8 @@ QUANTITIES = {
     "cst_rd": ("rd", 1e3, DIFFUSIVITY_UNIT, concepts.RADIAL_DIFFUSIVITY),
     "cst_ad": ("ad", 1e3, DIFFUSIVITY_UNIT, concepts.AXIAL_DIFFUSIVITY),
 }
-# One standard error of one measurement: the within-subject spread of the same head scanned twice in a session (FA .0125, MD .009e-3), and by level
-# the coefficient of variation of FA over four positions of one head.
+# One standard error of one measurement: the within-subject spread of the same head scanned twice in a session (FA .0125, MD .009e-3), and
+# by level the coefficient of variation of FA over four positions of one head.
 ERROR = {"cst_fa": 0.0125, "cst_md": 0.009, "cst_rd": 0.012, "cst_ad": 0.015}
 LEVEL_FACTOR = {"whole": 1.0, "subcortical": 1.0, "corona_radiata": 0.5, "plic": 1.2, "peduncle": 1.2, "pons": 2.0}
 
@@ -46,7 +51,9 @@ def measure(examination: Examination) -> Outcome:
             regions[side, "whole"] = whole
         else:
             gaps += [Gap(name, reason, side, "whole") for name in QUANTITIES]
-    measurements = [_measurement(name, tensor, tract, voxels, side, level) for (side, level), voxels in regions.items() for name in QUANTITIES]
+    measurements = [
+        _measurement(name, tensor, tract, voxels, side, level) for (side, level), voxels in regions.items() for name in QUANTITIES
+    ]
     asymmetry, asymmetry_gap = fa_asymmetry(measurements)
     return Outcome(
         NAME,
@@ -73,13 +80,19 @@ def whole_tract(parts: tuple[Part, ...], side: str) -> tuple[np.ndarray | None, 
 def fa_asymmetry(measurements: list[Measurement]) -> tuple[list[Measurement], list[Gap]]:
     """(R-L)/((R+L)/2) in percent, of the whole tract, else of the levels that both sides have."""
     fa = {(m.side, m.level): m.value for m in measurements if m.name == "cst_fa"}
-    shared = ["whole"] if ("left", "whole") in fa and ("right", "whole") in fa else [level for level in LEVELS if ("left", level) in fa and ("right", level) in fa]
+    shared = (
+        ["whole"]
+        if ("left", "whole") in fa and ("right", "whole") in fa
+        else [level for level in LEVELS if ("left", level) in fa and ("right", level) in fa]
+    )
     if not shared:
         return [], [Gap("cst_fa_asymmetry", "no level of the tract was measured on both sides")]
     left, right = (float(np.mean([fa[side, level] for level in shared])) for side in ("left", "right"))
     mean = (left + right) / 2.0
     error = 100.0 * np.sqrt(2.0) * ERROR["cst_fa"] / mean
-    method = "whole tract" if shared == ["whole"] else "levels measured on both sides: " + ", ".join(level.replace("_", " ") for level in shared)
+    method = (
+        "whole tract" if shared == ["whole"] else "levels measured on both sides: " + ", ".join(level.replace("_", " ") for level in shared)
+    )
     asymmetry = Measurement(
         "cst_fa_asymmetry", 100.0 * (right - left) / mean, "%", concepts.ASYMMETRY_INDEX, concepts.CORTICOSPINAL_TRACT,
         uncertainty=error, no_reference=NO_REFERENCE, method=method,

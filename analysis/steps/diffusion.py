@@ -1,7 +1,8 @@
 """The diffusion series: its brain, its tensor, and where it lies on the template.
 
-The tensor is fitted by weighted least squares (dipy) to the volumes with b up to 1500 s/mm² where there are enough of them, to all otherwise, and
-that is said. The placement needs no T1: b = 0 gives place and scale, anisotropy against the white matter of the template gives the shape.
+The tensor is fitted by weighted least squares (dipy) to the volumes with b up to 1500 s/mm² where there are enough of them, to all
+otherwise, and that is said. The placement needs no T1: b = 0 gives place and scale, anisotropy against the white matter of the template
+gives the shape.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def volumes_for_tensor(series: Diffusion) -> tuple[np.ndarray, str | None]:
     if found < LEAST_DIRECTIONS:
         raise NotMeasurable(f"the diffusion series has {found} independent directions; a tensor needs at least {LEAST_DIRECTIONS}")
     return np.ones(len(b), bool), (
-        f"The tensor was fitted at b {np.median(b[~is_zero]):.0f} s/mm², above {B_TENSOR_S_MM2:.0f}: diffusivities read low, and values do not compare with those at b 1000."
+        f"The tensor was fitted at b {np.median(b[~is_zero]):.0f} s/mm², above {B_TENSOR_S_MM2:.0f}: diffusivities read low, "
+        "and values do not compare with those at b 1000."
     )
 
 
@@ -115,7 +117,9 @@ def fit_tensor(series: Diffusion, chosen: np.ndarray, brain: np.ndarray) -> tupl
     from dipy.reconst.dti import TensorModel
 
     b, vectors = series.b_values_s_mm2[chosen], series.b_vectors_lps[chosen]
-    table = gradient_table(np.where(b <= B_ZERO_S_MM2, 0.0, b), bvecs=np.where((b <= B_ZERO_S_MM2)[:, None], 0.0, vectors), b0_threshold=B_ZERO_S_MM2)
+    table = gradient_table(
+        np.where(b <= B_ZERO_S_MM2, 0.0, b), bvecs=np.where((b <= B_ZERO_S_MM2)[:, None], 0.0, vectors), b0_threshold=B_ZERO_S_MM2
+    )
     signal = np.maximum(series.array[brain][:, chosen], 1e-3)
     fit = TensorModel(table, fit_method="WLS", min_signal=1e-3).fit(signal)
     values = np.clip(fit.evals, 1e-6, LARGEST_DIFFUSIVITY)
@@ -161,6 +165,7 @@ def diffusion_on_template(examination: Examination) -> Placement:
         place = placement(ants, white, grid, affine, inverse, similarity)
     if not similarity >= LEAST_SIMILARITY:
         raise NotMeasurable(
-            f"the diffusion series does not look like a brain: its correlation with the template is {similarity:.2f}, at least {LEAST_SIMILARITY} is needed"
+            f"the diffusion series does not look like a brain: its correlation with the template is {similarity:.2f}, "
+            f"at least {LEAST_SIMILARITY} is needed"
         )
     return place

@@ -56,7 +56,8 @@ def place_head(t1: Volume) -> Placement:
         place = placement(ants, brain, small, affine, inverse, similarity)
     if not similarity >= LEAST_SIMILARITY:
         raise NotMeasurable(
-            f"the T1 series does not look like the T1 of a head: its correlation with the template is {similarity:.2f}, at least {LEAST_SIMILARITY} is needed"
+            f"the T1 series does not look like the T1 of a head: its correlation with the template is {similarity:.2f}, "
+            f"at least {LEAST_SIMILARITY} is needed"
         )
     return place
 

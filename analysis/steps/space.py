@@ -1,7 +1,8 @@
 """Moving images between grids and spaces: resampling, and the bridge to ANTs.
 
-ANTs works in LPS as we do, and takes an array in any axis order as long as the direction says so: nothing is transposed or flipped. A warp is
-kept as a field of template positions on the grid of the patient (`template_lps`): one lookup then places any structure of the atlas.
+ANTs works in LPS as we do, and takes an array in any axis order as long as the direction says so: nothing is transposed or flipped. A
+warp is kept as a field of template positions on the grid of the patient (`template_lps`): one lookup then places
+any structure of the atlas.
 """
 
 from __future__ import annotations
@@ -66,13 +67,18 @@ def coarser(volume: Volume, spacing_mm: float) -> Volume:
 def around(mask: Volume, margin_voxels: int) -> tuple[slice, slice, slice]:
     """The box that holds a boolean volume, with a margin, inside its grid."""
     box = ndimage.find_objects(mask.array.astype(np.uint8))[0]
-    return tuple(slice(max(side.start - margin_voxels, 0), min(side.stop + margin_voxels, size)) for side, size in zip(box, mask.array.shape, strict=True))
+    return tuple(
+        slice(max(side.start - margin_voxels, 0), min(side.stop + margin_voxels, size))
+        for side, size in zip(box, mask.array.shape, strict=True)
+    )
 
 
 def onto(volume: Volume, grid: Volume, order: int = 1) -> np.ndarray:
     """The values of `volume` on the grid of `grid`, both in the same space; 0 outside."""
     index_from_index = np.linalg.inv(volume.lps_from_index) @ grid.lps_from_index
-    return ndimage.affine_transform(np.asarray(volume.array, dtype=np.float32), index_from_index, output_shape=grid.array.shape, order=order)
+    return ndimage.affine_transform(
+        np.asarray(volume.array, dtype=np.float32), index_from_index, output_shape=grid.array.shape, order=order
+    )
 
 
 def lps_grid(grid: Volume) -> np.ndarray:
@@ -86,7 +92,9 @@ def sample(volume: Volume, lps: np.ndarray, order: int = 1) -> np.ndarray:
     """The values of `volume` at positions `lps` of shape (3, ...), mm; 0 outside."""
     matrix = np.linalg.inv(volume.lps_from_index)
     index = np.tensordot(matrix[:3, :3], lps, axes=1) + matrix[:3, 3].reshape(3, *([1] * (lps.ndim - 1)))
-    return ndimage.map_coordinates(volume.array if order == 0 else np.asarray(volume.array, np.float32), index, order=order, prefilter=order > 1)
+    return ndimage.map_coordinates(
+        volume.array if order == 0 else np.asarray(volume.array, np.float32), index, order=order, prefilter=order > 1
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +152,9 @@ def placement(ants, fixed: Volume, grid: Volume, affine_file: str, inverse_warp_
     patient_from_template = affine_of(ants, affine_file)
     template_from_patient = np.linalg.inv(patient_from_template)
     lps = lps_grid(grid)
-    affine_lps = np.tensordot(template_from_patient[:3, :3].astype(np.float32), lps, axes=1) + template_from_patient[:3, 3].reshape(3, 1, 1, 1).astype(np.float32)
+    affine_lps = np.tensordot(template_from_patient[:3, :3].astype(np.float32), lps, axes=1) + template_from_patient[:3, 3].reshape(
+        3, 1, 1, 1
+    ).astype(np.float32)
     if inverse_warp_file is not None:
         affine_lps = affine_lps + displacement_at(ants, inverse_warp_file, fixed, affine_lps)
     return Placement(grid, affine_lps, template_from_patient, similarity)
@@ -153,7 +163,9 @@ def placement(ants, fixed: Volume, grid: Volume, affine_file: str, inverse_warp_
 def displacement_at(ants, warp_file: str, fixed: Volume, lps: np.ndarray) -> np.ndarray:
     """The displacements (mm, LPS) of a warp file at positions of shape (3, ...)."""
     field = ants.image_read(warp_file).numpy()
-    return np.stack([sample(Volume(np.ascontiguousarray(field[..., axis]), fixed.lps_from_index), lps) for axis in range(3)]).astype(np.float32)
+    return np.stack([sample(Volume(np.ascontiguousarray(field[..., axis]), fixed.lps_from_index), lps) for axis in range(3)]).astype(
+        np.float32
+    )
 
 
 def set_threads(count: int) -> None:

@@ -1,9 +1,9 @@
 """Grey matter, white matter and CSF of the brain, as fractions of each voxel of a T1.
 
-A voxel's brightness, after the uneven field is taken out, is that of a pure tissue or of a mixture of two neighbours in brightness, and noise.
-All of it is fitted to the histogram of the patient's own brain; a voxel gets the fractions that its brightness makes one expect, so that noise
-does not turn pure grey matter into a little CSF and white matter. The template's tissue maps only start the fit and tell a mixture of CSF
-and white matter (a ventricle's wall) from grey matter, which is as bright.
+A voxel's brightness, after the uneven field is taken out, is that of a pure tissue or of a mixture of two neighbours in brightness, and
+noise. All of it is fitted to the histogram of the patient's own brain; a voxel gets the fractions that its brightness makes one expect, so
+that noise does not turn pure grey matter into a little CSF and white matter. The template's tissue maps only start the fit and tell a
+mixture of CSF and white matter (a ventricle's wall) from grey matter, which is as bright.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def fit_histogram(values: np.ndarray, priors: np.ndarray) -> Histogram:
 
 
 def parts_of(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The classes as points: fractions (point, tissue), weight (point,) and class (point,). A mixture is a row of points between its two pure ones."""
+    """The classes as points: fractions (point, tissue), weight and class (point,). A mixture is a row of points between two pure ones."""
     share = np.linspace(0.0, 1.0, MIXTURE_STEPS + 2)[1:-1, None]
     pure = np.eye(CLASSES)
     fractions = np.concatenate([pure] + [(1 - share) * pure[i] + share * pure[i + 1] for i in range(CLASSES - 1)])

@@ -1,7 +1,7 @@
 """The corticospinal tract on the diffusion series: the atlas's, carried to the patient, by level and side.
 
-A level is measured where the field of view holds it; CSF is left out by its diffusivity. No threshold on anisotropy: a degenerated tract must
-not drop out of its own measurement. The middle of the tract counts most, as its rim shares its voxels with what lies beside it.
+A level is measured where the field of view holds it; CSF is left out by its diffusivity. No threshold on anisotropy: a degenerated tract
+must not drop out of its own measurement. The middle of the tract counts most, as its rim shares its voxels with what lies beside it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Tract:
-    """The parts in the order of `LEVELS`, left before right, and the weight of every voxel of the grid: 0 to 1, most in the tract's middle."""
+    """The parts in the order of `LEVELS`, left before right, and the weight of every voxel of the grid, 0 to 1: most in the middle."""
 
     parts: tuple[Part, ...]
     weights: np.ndarray
