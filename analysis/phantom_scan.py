@@ -18,7 +18,7 @@ from analysis.volume import Diffusion, Volume
 
 SLAB = 8
 COUNTS, MOST_COUNTS = 800.0, 4095
-MARGIN_MM = 4
+MARGIN_MM, LOOK_MM = 4, 4.0
 TILT_DEG, BIAS = 6.0, 0.18
 B_VALUE, DIRECTIONS, B0_AT = 1000.0, 32, (0, 12, 24)
 
@@ -82,14 +82,15 @@ class _Slab:
 
 
 def _slabs(head: Head, shape_of_head: Shape, shape: tuple[int, int, int], affine: np.ndarray) -> Iterator[_Slab]:
-    """A grid a few slices at a time. Air is left out after a look at every fourth voxel."""
+    """A grid a few slices at a time. Air is left out after a look at the middle of every few voxels in the plane."""
     present = _head_with_margin(head)
+    block = max(1, int(LOOK_MM / np.linalg.norm(affine[:3, 1:3], axis=0).max()))
     for start in range(0, shape[0], SLAB):
         slices = slice(start, min(start + SLAB, shape[0]))
-        coarse = [np.arange(slices.start, slices.stop), *(np.arange(0, n + 3, 4) for n in shape[1:])]
+        coarse = [np.arange(slices.start, slices.stop), *(np.arange(0, n, block) + (block - 1) / 2 for n in shape[1:])]
         at = _places(affine, np.meshgrid(*coarse, indexing="ij"))
         seen = look_up(present, shape_of_head.template_from_lps(at)) > 0
-        where = seen.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[1], : shape[2]]
+        where = seen.repeat(block, axis=1).repeat(block, axis=2)[:, : shape[1], : shape[2]]
         index = np.nonzero(where)
         yield _Slab(slices, where, _places(affine, (index[0] + slices.start, *index[1:])))
 
@@ -100,7 +101,7 @@ def _places(affine: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _head_with_margin(head: Head) -> np.ndarray:
-    """Where there is a head, or one is near (a coarse voxel's width); float32, for looking up."""
+    """Where there is a head, or one is within MARGIN_MM; float32, for looking up."""
     from scipy import ndimage
 
     return ndimage.maximum_filter(sum(head.tissue.values()) > 0.01, size=2 * MARGIN_MM + 1).astype(np.float32)
@@ -194,7 +195,7 @@ def attenuation(tensor: np.ndarray, direction: np.ndarray, b_value: float) -> np
 
 
 @dataclass(frozen=True, eq=False)
-class _Model:
+class DiffusionModel:
     """What diffusion signals are computed from."""
 
     head: Head
@@ -226,7 +227,7 @@ def scan_diffusion(head: Head, fibres: Fibres, shape_of_head: Shape, seed: int, 
     shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
     random, weights = _stream(sequence, seed)
     b_values, b_vectors = gradients(seed)
-    model = _Model(head, fibres, sequence.intensity, b_values, b_vectors)
+    model = DiffusionModel(head, fibres, sequence.intensity, b_values, b_vectors)
     out = np.empty((*shape, len(b_values)), np.float32)
     steps = _points_within(affine, sequence.supersample)
     for slab in _slabs(head, shape_of_head, shape, affine):

@@ -2,8 +2,8 @@
 
 Corticospinal tract: a tube around a centreline through published MNI positions (JHU tract and capsule centroids, a trace of the Catani
 atlas, peaks of diffusion studies in ALS), fibres along its tangent. Corpus callosum: fibres that run left to
-right through its midsagittal outline and rise and fan out to the sides. Elsewhere the fibres stand upright to the cortex in
-the gyri, run front to back in the lateral white matter, across in the ventral pons and along the axis in the rest of the brainstem.
+right through its midsagittal outline and rise and fan out to the sides. Elsewhere the fibres follow the shortest way through
+white matter from the medulla into each gyrus; three bundles run front to back, and the ventral pons has fibres that cross.
 FA and MD are plausible adult values, not a norm. Tensors are (xx, yy, zz, xy, xz, yz) in 10⁻³ mm²/s, template axes.
 """
 
@@ -37,8 +37,11 @@ CST_LINE = np.array([
 ])  # fmt: skip
 LEVELS_Z_MM = {"pons": (-38, -21), "peduncle": (-21, -5), "plic": (-4, 18), "corona_radiata": (19, 40), "subcortical": (40, 60)}
 CST_MD, CALLOSUM_MD, WHITE_MD, GREY_MD, FLUID_MD, SOFT_MD, LESION_MD = 0.72, 0.75, 0.76, 0.85, 3.0, 1.4, 1.1
-CALLOSUM_FA, WHITE_FA = 0.66, 0.44
+CALLOSUM_FA, WHITE_FA = 0.66, 0.48
+FAN_SHARE, BUNDLE_SHARE = 0.72, 1.2  # of the anisotropy of WHITE_FA: the fan has crossing fibres, bundles have few
 CALLOSUM_REACH_MM = 24
+# bundles that run front to back: |x| and z of the middle, radii along x and z, from y to y
+BUNDLES = {"superior": (36, 24, 6, 8, -50, 30), "inferior": (38, -6, 7, 8, -80, 30), "cingulum": (9, 35, 4, 5, -45, 30)}
 MOTOR_SEGMENT_Y_MM = (-17, -4)
 
 
@@ -110,22 +113,35 @@ def _callosum_bend(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.interp(y, [-45, -25, 15, 35], [-0.02, 0, 0, 0.02]), np.interp(y, [-45, -25, 15, 35], [0.002, 0.010, 0.010, 0.002])
 
 
+def _way_from_stem(white: np.ndarray, start: tuple[int, int, int]) -> np.ndarray:
+    """Distance from the medulla through white matter, mm at 1 mm; beyond it as at the nearest white matter. Computed at 2 mm."""
+    from scipy import ndimage
+    from skimage.graph import MCP_Geometric
+
+    coarse = ndimage.gaussian_filter(white, 0.7)[::2, ::2, ::2]
+    cost = np.where(coarse > 0.35, 1.0, 12.0)
+    way, _ = MCP_Geometric(cost).find_costs([tuple(k // 2 for k in start)])
+    nearest = ndimage.distance_transform_edt(coarse <= 0.35, return_distances=False, return_indices=True)
+    smooth = ndimage.gaussian_filter(way[tuple(nearest)], 1.2)
+    factors = [n / m for n, m in zip(white.shape, smooth.shape, strict=True)]
+    return 2 * ndimage.zoom(smooth, factors, order=1, grid_mode=True, mode="nearest")
+
+
 def _other_fibres(white: np.ndarray, place: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """Dyads of the remaining white matter, smoothed so that neighbours agree; their mean length below 1 is crossing."""
     from scipy import ndimage
 
     x, y, z = place
-    smooth = ndimage.gaussian_filter(white, 3.0)
-    slope = [ndimage.sobel(smooth, axis=k) + np.float32(1e-6) for k in range(3)]
-    upright = np.clip(np.sqrt(sum(s**2 for s in slope)) / 1.5, 0, 1)
-    dyad = upright * _dyad(*slope)
-    stem = (np.abs(x) < 19) & (z < -8) & (y > -48)
-    crossing = stem & (z < -22) & (z > -48) & (y > -30)
-    forward = np.clip((np.abs(x) - 26) / 6, 0, 1) * (z > -25)
-    dyad[:, stem] = 0
-    dyad[0] += crossing
-    dyad[1] += (1 - upright) * forward * ~stem
-    dyad[2] += (1 - upright) * (1 - forward) * ~stem + (stem & ~crossing)
+    at = [int(np.argmin(np.abs(c.ravel() - v))) for c, v in zip(place, (0, -40, -58), strict=True)]
+    way = ndimage.gaussian_filter(_way_from_stem(white, tuple(at)).astype(np.float32), 1.0)
+    slope = [np.gradient(way, axis=k) + np.float32(1e-6) for k in range(3)]
+    dyad = FAN_SHARE * _dyad(*slope)
+    crossing = (np.abs(x) < 16) & (z < -22) & (z > -46) & (y > -29)
+    inside = [(np.hypot((np.abs(x) - b[0]) / b[2], (z - b[1]) / b[3]) < 1) & (y > b[4]) & (y < b[5]) for b in BUNDLES.values()]
+    bundle = np.logical_or.reduce(inside)
+    for where, axis in ((crossing, 0), (bundle, 1)):
+        dyad[:, where] = 0
+        dyad[axis] += BUNDLE_SHARE * where
     return np.stack([ndimage.gaussian_filter(d, 1.0) for d in dyad])
 
 

@@ -1,0 +1,107 @@
+"""The phantom as DICOM: whole, deterministic, where the anatomy is, and plainly a phantom."""
+
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from analysis.phantom import phantom
+from node.errors import BetzError
+from node.phantom import write_phantom
+from node.roles import decide
+from node.study import read_study
+
+pytestmark = pytest.mark.xdist_group("phantom_files")
+FINDINGS, SEVERITY, SEED, COARSE = ("cst_degeneration:left",), 1.0, 5, 4.0
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("phantom")
+    write_phantom(out, FINDINGS, SEVERITY, SEED, coarseness=COARSE)
+    return out
+
+
+@pytest.fixture(scope="module")
+def made():
+    return phantom(FINDINGS, SEVERITY, SEED, coarseness=COARSE)
+
+
+def headers(out):
+    return [dcmread(path) for path in sorted(out.rglob("*.dcm"))]
+
+
+def bytes_of(out):
+    return {path.relative_to(out): sha256(path.read_bytes()).hexdigest() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def test_the_same_arguments_give_the_same_bytes(written, tmp_path):
+    write_phantom(tmp_path / "again", FINDINGS, SEVERITY, SEED, coarseness=COARSE)
+    assert bytes_of(tmp_path / "again") == bytes_of(written)
+
+
+def test_every_header_says_that_this_is_a_phantom(written):
+    made = headers(written)
+    for ds in made:
+        assert ds.PatientName == "PHANTOM^BETZ"
+        assert ds.PatientID.startswith("BETZ-PHANTOM-5-")
+        assert ds.QualityControlSubject == "YES"
+        assert "phantom" in ds.PatientComments and "phantom" in ds.ImageComments
+        assert ds.SeriesDescription.startswith("PHANTOM") and ds.StudyDescription.startswith("PHANTOM")
+        assert ds.FrameOfReferenceUID == made[0].FrameOfReferenceUID
+
+
+def test_the_roles_are_found_by_physics(written):
+    study = read_study(written / "dicom")
+    assert not study.problems
+    assert {decide(series).role for series in study.series} == {"t1", "flair", "swi", "dwi"}
+
+
+@pytest.mark.parametrize("role", ["t1", "flair", "swi"])
+def test_the_slices_are_the_volume_and_lie_where_it_lies(written, made, role):
+    volume = made.images[role]
+    slices = [dcmread(path) for path in sorted((written / "dicom" / role).iterdir())]
+    assert np.array_equal(np.stack([ds.pixel_array for ds in slices]), volume.array)
+    for k, row, column in ((0, 0, 0), (len(slices) // 2, 7, 11), (len(slices) - 1, slices[0].Rows - 1, slices[0].Columns - 1)):
+        ds = slices[k]
+        across, down = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
+        place = np.array(ds.ImagePositionPatient, float) + across * ds.PixelSpacing[1] * column + down * ds.PixelSpacing[0] * row
+        assert np.allclose(place, (volume.lps_from_index @ [k, row, column, 1])[:3], atol=1e-3)
+
+
+def test_the_diffusion_object_holds_every_volume_with_its_gradient(written, made):
+    diffusion = made.images["dwi"]
+    ds = dcmread(written / "dicom" / "dwi" / "IM00001.dcm")
+    slices, rows, columns, volumes = diffusion.array.shape
+    assert np.array_equal(ds.pixel_array.reshape(volumes, slices, rows, columns).transpose(1, 2, 3, 0), diffusion.array)
+    for number, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        volume, k = divmod(number, slices)
+        weighting = frame.MRDiffusionSequence[0]
+        assert weighting.DiffusionBValue == diffusion.b_values_s_mm2[volume]
+        if weighting.DiffusionBValue:
+            direction = weighting.DiffusionGradientDirectionSequence[0].DiffusionGradientOrientation
+            assert np.allclose(direction, diffusion.b_vectors_lps[volume])
+        assert np.allclose(frame.PlanePositionSequence[0].ImagePositionPatient, (diffusion.lps_from_index @ [k, 0, 0, 1])[:3], atol=1e-3)
+
+
+def test_the_truth_lies_beside_the_study(written, made):
+    truth = json.loads((written / "truth.json").read_text())
+    assert truth["findings"] == ["cst_degeneration:left"]
+    assert truth["measurements"] == made.truth["measurements"]
+    assert truth["study_instance_uid"] == read_study(written / "dicom").study_instance_uid
+    assert sorted(path.name for path in written.iterdir()) == ["dicom", "truth.json"]
+
+
+def test_a_folder_that_holds_files_is_refused(tmp_path):
+    (tmp_path / "something").write_text("mine")
+    with pytest.raises(BetzError, match="holds files already"):
+        write_phantom(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["something"]
+
+
+def test_what_does_not_exist_cannot_be_planted_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="not a finding"):
+        write_phantom(tmp_path / "out", ("als",))
+    assert not list((tmp_path / "out").iterdir())
