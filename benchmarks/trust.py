@@ -33,18 +33,14 @@ def phantom_errors(seeds: list[int], severities: list[float]) -> None:
                 for m in outcome.measurements:
                     true = truth[m.name, m.side, m.level]
                     errors[m.name, m.level].append((m.value, true))
-                    print(
-                        f"seed {seed} severity {severity:g} {m.name} {m.side or ''} {m.level or ''}: true {true:.3f} measured {m.value:.3f}",
-                        flush=True,
-                    )
+                    print(f"  {m.name} {m.side or ''} {m.level or ''}: true {true:.3f} measured {m.value:.3f}")
                 print(f"seed {seed} severity {severity:g} {outcome.marker}: {outcome.outcome}, {outcome.seconds:.0f} s", flush=True)
     print("\nname, level: n, mean of measured - true, its SD, largest; the same in percent of the truth")
     for (name, level), pairs in errors.items():
         measured, true = np.array(pairs).T
         off, share = measured - true, 100 * (measured - true) / true
-        print(
-            f"{name} {level or ''}: n {len(off)}, {off.mean():+.3f} ± {off.std():.3f}, {np.abs(off).max():.3f}; {share.mean():+.1f} ± {share.std():.1f}, {np.abs(share).max():.1f} %"
-        )
+        absolute = f"{off.mean():+.3f} ± {off.std():.3f}, {np.abs(off).max():.3f}"
+        print(f"{name} {level or ''}: n {len(off)}, {absolute}; {share.mean():+.1f} ± {share.std():.1f}, {np.abs(share).max():.1f} %")
 
 
 def regridded(volume: Volume, angles: tuple[float, float, float], shift_mm: float, step_mm: float) -> Volume:
@@ -75,16 +71,13 @@ def retest(path: str) -> None:
     values = defaultdict(list)
     for angles, shift_mm, step_mm in grids:
         for outcome in analyse(Examination({"t1": regridded(head, angles, shift_mm, step_mm)}), markers(), time.monotonic):
-            print(
-                f"{angles} {shift_mm} mm, voxels of {step_mm} mm, {outcome.marker}: {outcome.outcome} {outcome.reason or ''} {outcome.seconds:.0f} s",
-                flush=True,
-            )
+            said = f"{outcome.marker}: {outcome.outcome} {outcome.reason or ''} {outcome.seconds:.0f} s"
+            print(f"{angles} {shift_mm} mm, voxels of {step_mm} mm, {said}", flush=True)
             for m in outcome.measurements:
                 values[m.name].append(m.value)
     for name, found in values.items():
-        print(
-            f"{name}: {', '.join(f'{value:.1f}' for value in found)}; coefficient of variation {100 * np.std(found, ddof=1) / np.mean(found):.2f} %"
-        )
+        spread = 100 * np.std(found, ddof=1) / np.mean(found)
+        print(f"{name}: {', '.join(f'{value:.1f}' for value in found)}; coefficient of variation {spread:.2f} %")
 
 
 def main() -> None:
