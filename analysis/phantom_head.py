@@ -113,7 +113,7 @@ def _soft_union(*signed_mm: np.ndarray, blend_mm: float = 12.0) -> np.ndarray:
 def _outside_brain(brain_mm: np.ndarray) -> dict[str, np.ndarray]:
     """Bone, fat and soft tissue as if there were no brain: later ones lie over earlier ones."""
     _, _, z = axes_mm()
-    face = _ellipsoid((0, 38, -72), (60, 58, 82))
+    face = _ellipsoid((0, 38, -66), (60, 58, 76))
     nose = _ellipsoid((0, 90, -62), (13, 14, 22))
     neck = _tube(-28, (58, 58), -45)
     skin = np.minimum(_soft_union(brain_mm - SCALP_SHELL_MM, face, neck, blend_mm=5.0), nose)

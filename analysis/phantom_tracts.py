@@ -101,11 +101,15 @@ def callosum_region(head: Head) -> np.ndarray:
     names, count = ndimage.label(middle)
     at = np.round(np.array([0, 26]) - ORIGIN_MM[1:]).astype(int)
     outline = names == names[tuple(at)] if names[tuple(at)] else names == 1 + np.argmax(ndimage.sum(middle, names, range(1, count + 1)))
-    x, y, z = np.broadcast_arrays(*axes_mm())
+    x, y, z = axes_mm()
+    middle_part = np.flatnonzero(np.abs(x.ravel()) < CALLOSUM_REACH_MM)
+    inner = slice(middle_part[0], middle_part[-1] + 1)
+    x, y, z = np.broadcast_arrays(x[inner], y, z)
     bend_y, bend_z = _callosum_bend(y)
     index = np.stack([y - bend_y * x**2 - ORIGIN_MM[1], z - bend_z * x**2 - ORIGIN_MM[2]])
-    origin = ndimage.map_coordinates(outline.astype(np.float32), index, order=1)
-    return (origin > 0.5) & (np.abs(x) < CALLOSUM_REACH_MM) & (white > 0.5)
+    region = np.zeros(SHAPE, bool)
+    region[inner] = (ndimage.map_coordinates(outline.astype(np.float32), index, order=1) > 0.5) & (white[inner] > 0.5)
+    return region
 
 
 def _callosum_bend(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
