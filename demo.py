@@ -54,15 +54,15 @@ def start_archive(folder: Path):
     return archive.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)])
 
 
-def start_node(archive_port: int) -> tuple[subprocess.Popen, int]:
-    """`betz serve` with settings of its own; the process and its port."""
+def start_node(folder: Path, archive_port: int) -> tuple[subprocess.Popen, int]:
+    """`betz serve` with settings and a store of its own in a folder; the process and its port."""
     port = free_port()
-    settings = OUT / "betz.toml"
+    settings = folder / "betz.toml"
     settings.write_text(
         f'[listener]\nport = {port}\n[study]\nquiet_s = 3\n[storage]\nfolder = "store"\nminimum_free_gib = 0.5\n'
         f'[[destination]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {archive_port}\n'
     )
-    log = (OUT / "node.log").open("w")
+    log = (folder / "node.log").open("w")
     node = subprocess.Popen([*BETZ, "serve", "--config", str(settings)], stderr=log, stdout=log, cwd=HERE, start_new_session=True)
     end = time.monotonic() + 60
     while time.monotonic() < end and node.poll() is None:
@@ -70,13 +70,18 @@ def start_node(archive_port: int) -> tuple[subprocess.Popen, int]:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return node, port
         time.sleep(0.2)
-    raise SystemExit(f"The node did not start; {OUT / 'node.log'} says why.")
+    raise SystemExit(f"The node did not start; {folder / 'node.log'} says why.")
 
 
 def run(*arguments: str) -> None:
     done = subprocess.run([*BETZ, *arguments], cwd=HERE)
     if done.returncode:
         raise SystemExit(f"betz {arguments[0]} failed.")
+
+
+def stop(node: subprocess.Popen) -> None:
+    os.killpg(node.pid, signal.SIGTERM)
+    node.wait(30)
 
 
 def wait_for_answer(archive: Path, node: subprocess.Popen) -> Path:
@@ -139,15 +144,14 @@ def main() -> int:
     say("Making a phantom study with known findings ...")
     run("phantom", "--out", str(OUT / "phantom"), "--findings", ",".join(PLANTED), "--severity", str(SEVERITY), "--seed", str(SEED))
     archive = start_archive(archive_folder)
-    node, port = start_node(archive.server_address[1])
+    node, port = start_node(OUT, archive.server_address[1])
     try:
         say(f"The node listens on 127.0.0.1:{port}; sending the study by C-STORE ...")
         run("send", str(OUT / "phantom" / "dicom"), "--to", f"BETZ@127.0.0.1:{port}")
         say("Sent. The node waits for 3 s of quiet, then measures (two to five minutes on two cores) ...")
         folder = wait_for_answer(archive_folder, node)
     finally:
-        os.killpg(node.pid, signal.SIGTERM)
-        node.wait(30)
+        stop(node)
         archive.shutdown()
     truth, answer = (json.loads(path.read_text()) for path in (OUT / "phantom" / "truth.json", folder / "report.json"))
     agree = compare(truth, answer) & planted_shows(truth, answer)
