@@ -6,7 +6,6 @@ and time. A study that holds nothing to measure is answered too: what was sent, 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -24,11 +23,15 @@ from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.summary import summary_of
 from analysis.volume import Image
+from node.answer_folder import check_apart, check_free, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
 from node.settings import Settings
-from node.study import Study, patient_of, read_studies
+from node.spool import is_uid
+from node.study import Study, check_one_patient, patient_of, read_studies
+
+PROBLEMS_AT_MOST = 10
 
 Watch = Callable[[str], None]
 
@@ -39,8 +42,9 @@ def silent(step: str) -> None:
 
 def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dataset]:
     """Return the DICOM objects that answer one study: masks first, then the report."""
+    provenance = provenance_of(study, settings, datetime.now().astimezone())
     report, images = examine(study, settings, watch)
-    return answer(report, images, provenance_of(study, settings, datetime.now().astimezone()))
+    return answer(report, images, provenance)
 
 
 def examine(study: Study, settings: Settings, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
@@ -86,10 +90,16 @@ def report_of(
         patient_of(study),
         notes,
         outcomes,
-        (*summary_of(outcomes), *study.problems),
+        (*summary_of(outcomes), *_first(study.problems)),
         not_analysed=None if measured else "; ".join(reasons),
         seconds=seconds,
     )
+
+
+def _first(problems: tuple[str, ...]) -> tuple[str, ...]:
+    """What could not be read, in the length that a reader bears; `betz process` lists all of it."""
+    rest = len(problems) - PROBLEMS_AT_MOST
+    return problems if rest <= 0 else (*problems[:PROBLEMS_AT_MOST], f"{rest} more files were left out for such reasons.")
 
 
 def _note(decision: Decision, used: bool) -> SeriesNote:
@@ -111,7 +121,10 @@ def failure_of(study: Study, reason: str) -> Report:
 
 
 def provenance_of(study: Study, settings: Settings, made_at: datetime) -> Provenance:
-    """What all objects of one answer share."""
+    """What all objects of one answer share. StudyError where it is not clear whose that is: nothing is made under a wrong name."""
+    if not is_uid(study.study_instance_uid):
+        raise StudyError("the StudyInstanceUID of the images is no UID, so nothing can be put beside them; correct it in the archive")
+    check_one_patient(study)
     return Provenance(study, made_at, ae_title=settings.listener.ae_title)
 
 
@@ -141,87 +154,58 @@ def process_folder(
     nothing is measured. Returns lines for a person. OUT appears whole or not at all; an older answer in it is replaced.
     """
     use_threads(settings)
-    check_free(out)
+    out, made_at = out.resolve(), made_at or datetime.now().astimezone()
+    studies, problems = _studies(folder)
+    places = [out] if len(studies) == 1 else [out / study.study_instance_uid for study in studies]
+    check_apart(folder, out)
+    check_free(out, len(studies))
+    lines, refused = list(problems), []
+    for study, place in zip(studies, places, strict=True):
+        try:
+            lines += [*study.problems, *_process_into(study, place, settings, nifti, watch, made_at, failed)]
+        except StudyError as error:
+            if len(studies) == 1:
+                raise
+            refused.append(f"Study {study.study_instance_uid}: {str(error).rstrip('.')}.")
+    if refused:
+        answered = len(studies) - len(refused)
+        raise StudyError(" ".join([*refused, *([f"The answers of the other {answered} studies are in {out}."] if answered else [])]))
+    return lines
+
+
+def _studies(folder: Path) -> tuple[list[Study], list[str]]:
+    """The studies of a folder, and what belongs to none of them; where there is one study only, its report tells that as well."""
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is not a folder.")
     studies, problems = read_studies(folder)
     if not studies:
-        raise StudyError(f"{folder} holds no DICOM study. " + " ".join(problems[:3]))
-    lines = list(problems)
-    for study in studies:
-        place = out if len(studies) == 1 else out / study.study_instance_uid
-        lines += _process_into(study, place, settings, nifti, watch, made_at or datetime.now().astimezone(), failed)
-    return lines
+        more = [f"So it is with {len(problems) - 3} more files."] if len(problems) > 3 else []
+        raise StudyError(" ".join([f"{folder} holds no DICOM study that can be read.", *problems[:3], *more]))
+    if len(studies) == 1:
+        return [replace(studies[0], problems=(*studies[0].problems, *problems))], []
+    return studies, problems
 
 
 def _process_into(
     study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None
 ) -> list[str]:
-    report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
-    watch("writing the report")
-    objects = answer(report, images, provenance_of(study, settings, made_at))
+    provenance = provenance_of(study, settings, made_at)
     partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write(report, objects, partial)
-    if nifti:
-        write_niftis(report, images, partial / "nifti")
-    replace_folder(partial, out)
+    try:
+        with writing(out):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
+        watch("writing the report")
+        objects = answer(report, images, provenance)
+        with writing(out):
+            write(report, objects, partial)
+            if nifti:
+                write_niftis(report, images, partial / "nifti")
+            replace_folder(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return lines_of(report, objects, out)
-
-
-def write(report: Report, objects: list[Dataset], folder: Path) -> None:
-    """The objects by series number, and report.json that names them. Each file is on the disk when this returns."""
-    from node.report_json import report_json
-
-    files = {}
-    for number, ds in enumerate(objects):
-        name = f"{int(ds.SeriesNumber)}_{number}_{ds.Modality.lower()}.dcm"
-        ds.save_as(folder / name, enforce_file_format=True)
-        files[name] = ds
-    text = json.dumps(report_json(report, files), ensure_ascii=False, indent=1, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-
-
-def write_niftis(report: Report, images: Mapping[str, Image], folder: Path) -> None:
-    """Masks and maps for researchers, in the space of the series that they were measured on."""
-    from node.volumes import write_nifti
-
-    folder.mkdir()
-    for outcome in report.outcomes:
-        for mask in joined(outcome):
-            side = f"_{mask.side}" if mask.side else ""
-            write_nifti(mask.array.astype("uint8"), images[mask.role].lps_from_index, folder / f"mask_{mask.name}{side}.nii.gz")
-        for map_ in outcome.maps:
-            write_nifti(map_.array, images[map_.role].lps_from_index, folder / f"map_{map_.name}.nii.gz")
-
-
-def joined(outcome: Outcome):
-    """The masks of an outcome with the levels of one structure and side put together."""
-    by_name: dict = {}
-    for mask in outcome.masks:
-        key = (mask.name, mask.side)
-        whole = mask.array | by_name[key].array if key in by_name else mask.array
-        by_name[key] = replace(mask, array=whole, level=None)
-    return by_name.values()
-
-
-def check_free(out: Path) -> None:
-    """StudyError where OUT holds anything but an earlier answer: only that is ever replaced."""
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"{out} is a file; name a folder for the answer.")
-    if out.exists() and any(out.iterdir()) and not list(out.glob("report.json")) + list(out.glob("*/report.json")):
-        raise StudyError(f"{out} is not empty and holds no earlier answer; name another folder.")
-
-
-def replace_folder(partial: Path, out: Path) -> None:
-    """Put a finished folder in its place."""
-    check_free(out)
-    if out.exists():
-        shutil.rmtree(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial.rename(out)
 
 
 def lines_of(report: Report, objects: list[Dataset], out: Path) -> list[str]:

@@ -39,6 +39,8 @@ _MEANS = {
     FAILED: "It could not be analysed; its answer says so. When the cause is put right: betz retry {study}",
     CANCELLED: "A person cancelled it. To take it up again: betz retry {study}",
 }
+_NO_ANSWER = ("It could not be analysed, and nothing was sent. When its images were put right in the archive, remove {folder} and send the "
+              "study again; when the cause was here: betz retry {study}")
 
 
 def status_lines(settings: Settings) -> list[str]:
@@ -62,8 +64,9 @@ def why_lines(settings: Settings, study: str) -> list[str]:
     row = journal.find(study)
     images = len(spool.instances(row.study))
     lines = [f"Study {row.study} is {row.state}, since {_when(row.since)} ({_ago(row.since)} ago), with {images} images.",
-             _MEANS[row.state].format(quiet=settings.study.quiet_s, study=row.study)]
-    lines += [f"Reason: {row.reason}."] if row.reason else []
+             (_MEANS[row.state] if row.state != FAILED or row.answer else _NO_ANSWER).format(
+                 quiet=settings.study.quiet_s, study=row.study, folder=spool.folder_of(row.study))]
+    lines += [f"Reason: {row.reason.rstrip('.')}."] if row.reason else []
     if conflicts := spool.conflicts(row.study):
         lines.append(f"{len(conflicts)} objects came with other content under a UID that was taken; "
                      f"they lie in {spool.conflicts_folder / row.study} and were not analysed.")

@@ -142,7 +142,8 @@ class Worker:
                 self.answer_failure(self.spool.folder_of(study), self._fresh(study), failure)
             return self.outbox.keep(study, out), failure
         except (JobError, FileNotFoundError) as error:
-            return Answer("", ()), f"{failure}; and no answer could be made: {error}"
+            more = "" if str(error) == failure else f"; and no answer could be made: {error}"
+            return Answer("", ()), f"{failure}{more}"
 
     def _is_cancelled(self, study: str) -> bool:
         row = self.journal.study(study)
