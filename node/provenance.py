@@ -50,6 +50,9 @@ _PLAINER = {
     "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "µ": "u", "μ": "u",
 }  # fmt: skip
 
+_DECIMAL = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)?"  # PS3.5 6.2: DS
+_FORMS = {"PatientAge": r"(\d{3}[DWMY])?", "PatientSize": _DECIMAL, "PatientWeight": _DECIMAL}
+
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
@@ -189,8 +192,8 @@ def _identify(ds: Dataset, header: Dataset) -> None:
 
 
 def _is_broken(keyword: str, header: Dataset) -> bool:
-    """An age such as `***` is not passed on: it would make the result invalid."""
-    return keyword == "PatientAge" and not re.fullmatch(r"(\d{3}[DWMY])?", str(header.PatientAge or ""))
+    """An age of `***` or a weight of `heavy` is not passed on: it would make the result invalid. Who it is stays as the source says it."""
+    return keyword in _FORMS and not re.fullmatch(_FORMS[keyword], str(header.get(keyword) or "").strip())
 
 
 def _settle_uids(ds: Dataset, provenance: Provenance, kind: str, index: int) -> None:

@@ -166,7 +166,7 @@ def test_broken_values_are_never_guessed_and_never_cost_the_answer(images, tmp_p
         write_as_it_is(path, tags)
     report, objects = answered(folder, tmp_path / "out", promised_report)
     assert report["patient"] == {"age_years": None, "sex": None} and list(objects) == [9011]
-    assert not any(str(value) in str(objects[9011].get(keyword)) for keyword, value in tags.items() if keyword == "PatientAge")
+    assert not {"PatientAge", "PatientSize", "PatientWeight"} & {element.keyword for element in objects[9011]}
 
 
 def write_as_it_is(path, tags):
@@ -192,7 +192,7 @@ def test_an_answer_to_an_age_of_stars_is_valid(images, tmp_path, promised_report
         pytest.skip("dciodvfy not installed; Debian has it in dicom3tools")
     folder = images()
     for path in folder.iterdir():
-        write_as_it_is(path, {"PatientAge": "***"})
+        write_as_it_is(path, {"PatientAge": "***", "PatientWeight": "heavy", "PatientSize": "1,80"})
     report, _ = answered(folder, tmp_path / "out", promised_report)
     for one in report["objects"]:
         said = subprocess.run(["dciodvfy", "-new", str(tmp_path / "out" / one["file"])], capture_output=True, text=True, timeout=60)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -78,6 +80,61 @@ def _images(folder, mr, count):
     for number in range(count):
         mr(number=number, seed=number).save_as(folder / f"{number}.dcm", enforce_file_format=True)
     return folder
+
+
+def _send(node, *images):
+    """C-STORE in this order, on one association; every one is acknowledged."""
+    ae = AE("SCANNER")
+    ae.add_requested_context(images[0].SOPClassUID, "1.2.840.10008.1.2.1")
+    association = ae.associate("127.0.0.1", node.port, ae_title="BETZ")
+    assert [association.send_c_store(ds).Status for ds in images] == [0] * len(images)
+    association.release()
+
+
+@pytest.fixture
+def journal(node, settings):
+    """What the journal of the serving node says of the study."""
+    one = Journal(settings.storage.folder / JOURNAL)
+    yield lambda: one.study(STUDY)
+    one.close()
+
+
+def test_shuffled_duplicated_and_late_instances(node, settings, pacs, mr, journal):
+    """One answer for what came in any order and twice; a late instance makes a new one; a repeat none."""
+    images = [mr(number=number, seed=number) for number in range(9)]
+    order = images[:8] * 2
+    random.Random(1).shuffle(order)
+    _send(node, *order)
+    _until(lambda: journal() and journal().state == DELIVERED, "the delivery")
+    first, count = journal(), len(pacs.received)
+    assert len(list((settings.storage.folder / "spool" / STUDY).iterdir())) == 8
+    _send(node, *order)
+    assert journal() == first, "identical repeats change nothing"
+    _send(node, images[8])
+    _until(lambda: journal().state == DELIVERED and journal().version != first.version, "the delivery of the new answer")
+    assert len({ds.SOPInstanceUID for ds in pacs.received}) == len(pacs.received) > count, "another answer, not the same one again"
+    assert {(ds.StudyInstanceUID, ds.PatientID) for ds in pacs.received} == {(STUDY, "SECRET1")}
+
+
+def test_two_patients_under_one_study_uid_are_told_and_nothing_is_sent(node, settings, pacs, mr, journal, capfd):
+    _send(node, *(mr(number=number, PatientID=f"SECRET{number % 2}") for number in range(4)))
+    _until(lambda: journal() and journal().state == FAILED, "the refusal")
+    said = " ".join(why_lines(settings, STUDY))
+    assert "more than one patient under one StudyInstanceUID" in said and said.count("more than one patient") == 1
+    assert "nothing was sent" in said and str(settings.storage.folder / "spool" / STUDY) in said and "SECRET" not in said
+    assert "more than one patient" in " ".join(status_lines(settings))
+    assert pacs.received == [] and len(list((settings.storage.folder / "spool" / STUDY).iterdir())) == 4
+    assert "SECRET" not in capfd.readouterr().err.upper()
+
+
+def test_a_study_put_right_is_taken_up_again(node, settings, pacs, mr, journal):
+    """What `betz why` advises is done: the folder goes, the corrected images come."""
+    _send(node, mr(number=1), mr(number=2, PatientID="SECRET2"))
+    _until(lambda: journal() and journal().state == FAILED, "the refusal")
+    shutil.rmtree(settings.storage.folder / "spool" / STUDY)
+    _send(node, mr(number=1), mr(number=2))
+    _until(lambda: journal().state == DELIVERED, "the delivery")
+    assert {ds.PatientID for ds in pacs.received} == {"SECRET1"}
 
 
 def test_a_study_in_and_an_answer_back(node, settings, pacs, mr, tmp_path, capfd):
