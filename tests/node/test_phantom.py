@@ -12,6 +12,7 @@ from node.errors import BetzError
 from node.phantom import write_phantom
 from node.roles import decide
 from node.study import read_study
+from node.volumes import image_of
 
 pytestmark = pytest.mark.xdist_group("phantom_files")
 FINDINGS, SEVERITY, SEED, COARSE = ("cst_degeneration:left",), 1.0, 5, 4.0
@@ -105,3 +106,21 @@ def test_what_does_not_exist_cannot_be_planted_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="not a finding"):
         write_phantom(tmp_path / "out", ("als",))
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("role", ["t1", "flair", "swi", "dwi"])
+def test_the_study_comes_back_as_the_images_that_it_was_made_of(written, made, role):
+    """Through the same stages as a patient's: study, role, volume."""
+    (series,) = (one for one in read_study(written / "dicom").series if decide(one).role == role)
+    image, its = image_of(series, role), made.images[role]
+    across = its.lps_from_index[:3, :3] / np.linalg.norm(its.lps_from_index[:3, :3], axis=0)
+    along = across.T @ (image.lps_from_index[:3, :3] / np.linalg.norm(image.lps_from_index[:3, :3], axis=0))
+    assert np.allclose(np.abs(along), np.eye(3), atol=1e-4), "slices, rows and columns are the same, either way round"
+    back = tuple(slice(None, None, int(sign)) for sign in np.sign(np.diag(along)))
+    assert np.array_equal(image.array[back], its.array)
+    corner = [0 if sign > 0 else size - 1 for sign, size in zip(np.sign(np.diag(along)), its.array.shape, strict=False)]
+    assert np.allclose(image.lps_from_index @ [*corner, 1], its.lps_from_index[:, 3], atol=0.01)
+    assert np.allclose(image.lps_from_index[:3, :3] * np.sign(np.diag(along)), its.lps_from_index[:3, :3], atol=1e-3)
+    if role == "dwi":
+        assert np.array_equal(image.b_values_s_mm2, its.b_values_s_mm2)
+        assert np.allclose(np.abs((image.b_vectors_lps * its.b_vectors_lps).sum(axis=1))[its.b_values_s_mm2 > 0], 1, atol=1e-5)
