@@ -90,7 +90,7 @@ def read_studies(folder: Path) -> tuple[list[Study], list[str]]:
     """
     found: dict[str, _Found] = {}
     problems: list[str] = []
-    for path in _files(folder):
+    for path in _files(folder, problems):
         _read_into(found, problems, path, path.relative_to(folder).as_posix())
     studies = []
     for uid, one in sorted(found.items()):
@@ -135,8 +135,12 @@ def patient_of(study: Study) -> Patient:
     return Patient(age_years, sex if sex in ("F", "M") else None)
 
 
-def _files(folder: Path) -> list[Path]:
-    paths = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+def _files(folder: Path, problems: list[str]) -> list[Path]:
+    def tell(error: OSError) -> None:
+        place = Path(error.filename).relative_to(folder).as_posix()
+        problems.append(f"The folder {place} could not be opened ({error.strerror}); what it holds was left out.")
+
+    paths = (Path(root) / name for root, _, names in os.walk(folder, onerror=tell) for name in names)
     return sorted(path for path in paths if path.is_file())
 
 

@@ -1,5 +1,6 @@
 """A folder becomes a study: what is read, what is left out, and what is said about it."""
 
+import os
 import shutil
 
 import numpy as np
@@ -104,6 +105,12 @@ def test_what_is_no_dicom_is_named(folder):
     (folder / "empty").write_bytes(b"")
     problems = read_study(folder).problems
     assert problems == ("empty is no DICOM file; it was left out.", "readme.txt is no DICOM file; it was left out.")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")
+def test_a_folder_that_cannot_be_opened_is_named(folder):
+    (folder / "b").mkdir(mode=0)
+    assert read_study(folder).problems == ("The folder b could not be opened (Permission denied); what it holds was left out.",)
 
 
 def test_a_directory_file_is_ignored(folder, scanner):
