@@ -238,9 +238,13 @@ class Sender:
 
 def send_folder(folder: Path, peer: Destination, calling: str, timeout_s: float, say: Callable[[str], None]) -> int:
     """Send every DICOM file under a folder; say what was refused, return how many are there. BetzError where one is not."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and _is_dicom(path))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = [path for path in files if _is_dicom(path)]
+    others = sorted(path.name for path in set(files) - set(paths))
     if not paths:
         raise BetzError(f"{folder} holds no DICOM file.")
+    if others:
+        say(f"{len(others)} files are no DICOM files and were not sent: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}")
     failed = 0
     for path, sent in deliver(peer, calling, paths, timeout_s):
         if sent.error or sent.warning:

@@ -213,7 +213,7 @@ def test_a_folder_is_sent_and_what_is_refused_is_named(tmp_path, pacs, mr):
     said = []
     with pytest.raises(BetzError, match="1 of 2 objects did not reach PACS"):
         send_folder(tmp_path, peer, "BETZ", 5.0, said.append)
-    assert "b.dcm" in said[0]
+    assert "not sent: readme.txt" in said[0] and "b.dcm" in said[1]
 
 
 def test_an_empty_folder_is_a_sentence(tmp_path, pacs):

@@ -127,6 +127,19 @@ def test_two_patients_under_one_study_uid_are_told_and_nothing_is_sent(node, set
     assert "SECRET" not in capfd.readouterr().err.upper()
 
 
+def test_a_folder_with_all_kinds_of_files_is_sent_and_what_cannot_be_taken_is_named(node, settings, mr, tmp_path):
+    """What the node has no use for or cannot take whole is refused by name; the rest arrives."""
+    folder, said = _images(tmp_path / "in", mr, 2), []
+    mr(number=8, SOPClassUID="1.2.840.10008.5.1.4.1.1.2", Modality="CT").save_as(folder / "ct.dcm", enforce_file_format=True)
+    mr(number=9).save_as(folder / "cut.dcm", enforce_file_format=True)
+    (folder / "cut.dcm").write_bytes((folder / "cut.dcm").read_bytes()[:-50])
+    (folder / "notes.txt").write_text("a letter")
+    with pytest.raises(BetzError, match="2 of 4 objects did not reach"):
+        send_folder(folder, Destination("n", "BETZ", "127.0.0.1", node.port), "SCANNER", 10.0, said.append)
+    assert [line.split(":")[0] for line in said] == ["1 files are no DICOM files and were not sent", "ct.dcm", "cut.dcm"]
+    assert len(list((settings.storage.folder / "spool" / STUDY).iterdir())) == 2
+
+
 def test_a_study_put_right_is_taken_up_again(node, settings, pacs, mr, journal):
     """What `betz why` advises is done: the folder goes, the corrected images come."""
     _send(node, mr(number=1), mr(number=2, PatientID="SECRET2"))
