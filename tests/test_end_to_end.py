@@ -1,0 +1,261 @@
+"""The main job from images to objects: a phantom whose truth is known, and studies of real scanners.
+
+Each study is made and processed once, by the first test that asks for it; xdist keeps its tests in one worker (`xdist_group`).
+The numbers of every marker on the phantom are written down in tests/baselines: they may change only together with the marker's version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.marker import Marker, markers
+from node.phantom import write_phantom
+from node.process import process_folder
+from node.settings import Settings
+
+pytestmark = pytest.mark.timeout(1800)
+PHANTOM = {"findings": ["cst_degeneration:left", "white_matter_lesions"], "severity": 1.0, "seed": 7}
+WHEN = datetime(2026, 1, 2, 3, 4, 5)
+BASELINES = Path(__file__).with_name("baselines")
+# How far a measurement may lie from the truth of the phantom, in its unit or as a share of the truth.
+TOLERANCES = {
+    "intracranial_volume": ("share", 0.06), "brain_volume": ("share", 0.04), "grey_matter_volume": ("share", 0.05),
+    "white_matter_volume": ("share", 0.05), "csf_volume": ("share", 0.25),
+    "cst_fa": ("unit", 0.05), "cst_md": ("unit", 0.05), "cst_rd": ("unit", 0.06), "cst_ad": ("unit", 0.08),
+    "cst_fa_asymmetry": ("unit", 4.0),
+}  # fmt: skip
+# How far it may lie from the baseline: registration runs in threads, and processors round differently.
+WOBBLE = {"ml": ("share", 0.005), "1": ("unit", 0.005), "10-3.mm2/s": ("unit", 0.005), "%": ("unit", 1.0)}
+HOW = "BETZ_WRITE_BASELINES=1 .venv/bin/python -m pytest tests/test_end_to_end.py -k baseline"
+
+
+class Answer:
+    """One processed study: its images, its report and where its objects are."""
+
+    def __init__(self, source: Path, out: Path, nifti: bool = False) -> None:
+        self.source, self.out = source, out
+        process_folder(source, out, Settings(), nifti, made_at=WHEN)
+        self.report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+
+    def objects(self) -> dict[int, Path]:
+        return {one["series_number"]: self.out / one["file"] for one in self.report["objects"]}
+
+    def values(self, marker: str) -> dict[tuple, float]:
+        outcome = self.report["markers"][marker]
+        assert outcome["outcome"] == "measured", f"{marker}: {outcome['reason']}"
+        return {(one["name"], one["side"], one["level"]): one["value"] for one in outcome["measurements"]}
+
+    def units(self, marker: str) -> dict[str, str]:
+        return {one["name"]: one["unit"] for one in self.report["markers"][marker]["measurements"]}
+
+    def sources(self) -> list[Path]:
+        return sorted(path for path in self.source.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory) -> Answer:
+    """A phantom with findings, and its answer with the masks as NIfTI."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(folder / "phantom", tuple(PHANTOM["findings"]), PHANTOM["severity"], PHANTOM["seed"])
+    answer = Answer(folder / "phantom" / "dicom", folder / "out", nifti=True)
+    answer.truth = json.loads((folder / "phantom" / "truth.json").read_text())
+    return answer
+
+
+def distance(kind: str, value: float, true: float) -> float:
+    return abs(value - true) / (abs(true) if kind == "share" else 1.0)
+
+
+@pytest.mark.xdist_group("phantom")
+class TestPhantom:
+    @pytest.mark.parametrize("marker", markers(), ids=lambda marker: marker.name)
+    def test_every_measurement_finds_the_truth(self, phantom, marker: Marker):
+        measured = phantom.values(marker.name)
+        true = {(one["name"], one["side"], one["level"]): one["value"] for one in phantom.truth["measurements"][marker.name]}
+        assert set(measured) == set(true)
+        wrong = [f"{key}: {measured[key]:.4f}, in truth {true[key]:.4f}" for key in true
+                 if distance(TOLERANCES[key[0]][0], measured[key], true[key]) > TOLERANCES[key[0]][1]]  # fmt: skip
+        assert not wrong, "\n".join(wrong)
+
+    def test_the_planted_loss_shows_on_its_side(self, phantom):
+        values = phantom.values("cst_diffusion")
+        assert values["cst_fa_asymmetry", None, None] > 8
+        for level in ("subcortical", "corona_radiata", "plic", "peduncle", "pons", "whole"):
+            assert values["cst_fa", "left", level] < values["cst_fa", "right", level] - 0.05
+
+    @pytest.mark.parametrize("marker", markers(), ids=lambda marker: marker.name)
+    def test_the_numbers_are_those_of_the_baseline(self, phantom, marker: Marker):
+        path = BASELINES / f"{marker.name}.json"
+        made = {"marker": marker.name, "version": marker.version, "phantom": PHANTOM,
+                "values": [[*key, round(value, 5)] for key, value in phantom.values(marker.name).items()]}  # fmt: skip
+        if os.environ.get("BETZ_WRITE_BASELINES"):
+            write_baseline(path, made)
+        assert path.exists(), f"{marker.name} has no baseline yet. Write it, and commit it with the marker: {HOW}"
+        check_baseline(json.loads(path.read_text()), made, phantom.units(marker.name))
+
+    def test_the_report_is_what_was_promised(self, phantom, promised_report):
+        promised_report.check(phantom.report)
+        assert not [problem for series in phantom.report["series"] for problem in series["problems"]]
+        assert {series["role"] for series in phantom.report["series"]} == {"t1", "flair", "swi", "dwi"}
+        assert phantom.report["not_analysed"] is None and sorted(phantom.objects()) == [9010, 9011, 9020, 9021]
+
+    def test_every_number_is_in_the_coded_report(self, phantom):
+        check_numbers(phantom)
+
+    def test_the_masks_come_back_from_the_segmentations(self, phantom):
+        import nibabel
+
+        brain = segments_ml(phantom.objects()[9020])
+        assert brain == {("Brain", None): pytest.approx(phantom.values("brain_volumes")["intracranial_volume", None, None], rel=1e-4)}
+        tract = segments_ml(phantom.objects()[9021])
+        for side in ("left", "right"):
+            image = nibabel.load(phantom.out / "nifti" / f"mask_cst_{side}.nii.gz")
+            written_ml = float(np.asarray(image.dataobj).sum()) * float(np.prod(image.header.get_zooms()[:3])) / 1000
+            assert sum(ml for (_, its_side), ml in tract.items() if its_side == side) == pytest.approx(written_ml, rel=1e-4)
+
+    @pytest.mark.validators
+    def test_every_object_is_valid_and_of_one_study_with_its_images(self, phantom):
+        check_valid(phantom)
+
+
+@pytest.mark.realdata
+@pytest.mark.xdist_group("scanners")
+class TestScanners:
+    @pytest.fixture(scope="class")
+    def siemens(self, realdata, tmp_path_factory) -> Answer:
+        return Answer(realdata / "siemens_xa30_enhanced", tmp_path_factory.mktemp("siemens") / "out")
+
+    @pytest.fixture(scope="class")
+    def philips(self, realdata, tmp_path_factory) -> Answer:
+        return Answer(realdata / "philips_classic_dti", tmp_path_factory.mktemp("philips") / "out")
+
+    def test_a_siemens_study_is_measured_whole(self, siemens, promised_report):
+        promised_report.check(siemens.report)
+        volumes = siemens.values("brain_volumes")
+        assert 1100 < volumes["intracranial_volume", None, None] < 1900
+        assert 0.65 < volumes["brain_volume", None, None] / volumes["intracranial_volume", None, None] < 0.95
+        check_tract(siemens.values("cst_diffusion"))
+        assert sorted(siemens.objects()) == [9010, 9011, 9020, 9021]
+
+    def test_a_philips_diffusion_series_alone_is_measured(self, philips, promised_report):
+        promised_report.check(philips.report)
+        assert philips.report["markers"]["brain_volumes"]["outcome"] == "not measurable"
+        check_tract(philips.values("cst_diffusion"))
+        assert sorted(philips.objects()) == [9010, 9011, 9020]
+
+    def test_every_number_is_in_the_coded_report(self, siemens, philips):
+        check_numbers(siemens)
+        check_numbers(philips)
+
+    @pytest.mark.validators
+    def test_every_object_is_valid_and_of_one_study_with_its_images(self, siemens, philips):
+        check_valid(siemens)
+        check_valid(philips)
+
+
+@pytest.mark.parametrize(("version", "value", "words"), [
+    (1, 0.5004, None), (1, 0.52, "its version is still 1"), (2, 0.5, "is of version 2, its baseline of version 1"),
+])  # fmt: skip
+def test_a_changed_number_asks_for_a_new_version(tmp_path, version, value, words):
+    made = {"marker": "tract", "version": 1, "phantom": PHANTOM, "values": [["fa", "left", None, 0.5]]}
+    write_baseline(tmp_path / "tract.json", made)
+    kept = json.loads((tmp_path / "tract.json").read_text())
+    assert kept == made
+    now = {**made, "version": version, "values": [["fa", "left", None, value]]}
+    if words is None:
+        return check_baseline(kept, now, {"fa": "1"})
+    with pytest.raises(AssertionError, match=words) as error:
+        check_baseline(kept, now, {"fa": "1"})
+    assert "BETZ_WRITE_BASELINES=1" in str(error.value)
+
+
+def write_baseline(path: Path, made: dict) -> None:
+    rows = ",\n  ".join(json.dumps(row) for row in made["values"])
+    head = json.dumps({key: made[key] for key in ("marker", "version", "phantom")})
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'{head[:-1]}, "values": [\n  {rows}\n]}}\n')
+
+
+def check_baseline(kept: dict, made: dict, units: dict[str, str]) -> None:
+    """AssertionError, with a sentence that says what to do, where the numbers or the version are not those that were written down."""
+    name, version = made["marker"], made["version"]
+    assert kept["phantom"] == made["phantom"], f"The baseline of {name} is of another phantom. Write it again: {HOW}"
+    assert kept["version"] == version, f"{name} is of version {version}, its baseline of version {kept['version']}. Write it again: {HOW}"
+    before, now = ({tuple(row[:3]): row[3] for row in one["values"]} for one in (kept, made))
+    changed = [f"{key} is {now.get(key)}, was {before.get(key)}" for key in {**before, **now} if is_other(key, before, now, units)]
+    assert not changed, (
+        f"{name} gives other numbers than its baseline, and its version is still {version}: {'; '.join(changed)}. "
+        f"If that is meant, raise VERSION in analysis/markers/{name}.py and commit it with the new baseline: {HOW}"
+    )
+
+
+def is_other(key: tuple, before: dict, now: dict, units: dict[str, str]) -> bool:
+    if key not in before or key not in now:
+        return True
+    kind, allowed = WOBBLE[units[key[0]]]
+    return distance(kind, now[key], before[key]) > allowed
+
+
+def check_tract(values: dict[tuple, float]) -> None:
+    """Anisotropy as in people: between 0.3 and 0.8 everywhere, higher in the capsule than under the cortex."""
+    for side in ("left", "right"):
+        fa = {level: value for (name, its_side, level), value in values.items() if name == "cst_fa" and its_side == side}
+        assert all(0.3 < value < 0.8 for value in fa.values()), fa
+        assert fa["plic"] > fa["subcortical"]
+
+
+def check_numbers(answer: Answer) -> None:
+    """Every number of report.json stands once in the coded report, with its side."""
+    from highdicom.sr import srread
+
+    found = []
+    for group in srread(answer.objects()[9010]).content.get_volumetric_roi_measurement_groups():
+        site = group.finding_sites[0]
+        side = site.laterality.meaning.lower() if site.laterality else ""
+        found += [(side, float(number.value)) for number in group.get_measurements()]
+    said = [(one["side"] or "", one["value"]) for outcome in answer.report["markers"].values() for one in outcome["measurements"]]
+    assert [side for side, _ in sorted(found)] == [side for side, _ in sorted(said)]
+    assert [value for _, value in sorted(found)] == pytest.approx([value for _, value in sorted(said)], rel=1e-9)
+
+
+def segments_ml(path: Path) -> dict[tuple[str, str | None], float]:
+    """The volume of each segment, by label and side, as a program finds it that knows nothing but the object."""
+    from highdicom.seg import segread
+
+    seg = segread(path)
+    volume = seg.get_volume(combine_segments=False)
+    voxel_ml = abs(np.linalg.det(volume.affine[:3, :3])) / 1000
+    found = {}
+    for number in seg.segment_numbers:
+        label = seg.get_segment_description(number).segment_label
+        side = next((side for side in ("left", "right") if side in label), None)
+        found[label, side] = float(volume.array[..., number - 1].sum()) * voxel_ml
+    return found
+
+
+def check_valid(answer: Answer) -> None:
+    absent = [tool for tool in ("dciodvfy", "dcentvfy") if shutil.which(tool) is None]
+    if absent:
+        pytest.skip(f"{', '.join(absent)} not installed; Debian has them in dicom3tools")
+    objects = list(answer.objects().values())
+    for path in objects:
+        assert errors("dciodvfy", "-new", path) == []
+    assert errors("dcentvfy", *objects, *[path for path in answer.sources() if is_dicom(path)]) == []
+
+
+def is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def errors(*command: object) -> list[str]:
+    run = subprocess.run([str(part) for part in command], capture_output=True, timeout=300)
+    return [line for line in (run.stdout + run.stderr).decode("latin-1").splitlines() if line.startswith("Error")]
