@@ -79,7 +79,9 @@ class Diffusion:
         object.__setattr__(self, "lps_from_index", _check(self.array.shape[:3], self.lps_from_index))
         count = self.array.shape[3]
         if self.b_values_s_mm2.shape != (count,) or self.b_vectors_lps.shape != (count, 3):
-            raise BadGeometry(f"{count} diffusion volumes, but {len(self.b_values_s_mm2)} b-values and {len(self.b_vectors_lps)} directions")
+            raise BadGeometry(
+                f"{count} diffusion volumes, but {len(self.b_values_s_mm2)} b-values and {len(self.b_vectors_lps)} directions"
+            )
 
     def mean_where(self, chosen: np.ndarray) -> Volume:
         """The mean of the chosen volumes; `chosen` is boolean, shape (volume,)."""

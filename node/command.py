@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding, with "none" a healthy head')
     one.add_argument("--severity", type=float, default=1.0, metavar="X", help="from 0 to 1 (default 1)")
-    one.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default 0)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="which head, and its noise (default 0)")
     one = command("send", _send, "send every DICOM file of a folder by C-STORE")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.add_argument("--to", required=True, type=_peer, metavar="AE@HOST:PORT")

@@ -193,6 +193,8 @@ def _identify(ds: Dataset, header: Dataset) -> None:
 
 def _is_broken(keyword: str, header: Dataset) -> bool:
     """An age of `***` or a weight of `heavy` is not passed on: it would make the result invalid. Who it is stays as the source says it."""
+    if header[keyword].VR == "SQ":  # a sequence of these modules has items, or is absent
+        return not header[keyword].value
     return keyword in _FORMS and not re.fullmatch(_FORMS[keyword], str(header.get(keyword) or "").strip())
 
 

@@ -8,7 +8,14 @@ from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Mask, Measuremen
 
 
 def measurement(**changes):
-    given = {"name": "brain_volume", "value": 1.0, "unit": "ml", "quantity": concepts.VOLUME, "site": concepts.BRAIN, "no_reference": "none"}
+    given = {
+        "name": "brain_volume",
+        "value": 1.0,
+        "unit": "ml",
+        "quantity": concepts.VOLUME,
+        "site": concepts.BRAIN,
+        "no_reference": "none",
+    }
     return Measurement(**given | changes)
 
 
