@@ -20,7 +20,7 @@ demo: venv
 	@$(VENV)/bin/python demo.py
 
 test: venv
-	@$(VENV)/bin/python -m pytest -n auto --dist loadgroup
+	@$(VENV)/bin/python -m pytest -n auto --dist loadscope
 
 lint: venv
 	@$(VENV)/bin/ruff check .

@@ -1,6 +1,6 @@
 """The main job from images to objects: a phantom whose truth is known, and studies of real scanners.
 
-Each study is made and processed once, by the first test that asks for it; xdist keeps its tests in one worker (`xdist_group`).
+Each study is made and processed once, by the first test of a class that asks for it; `make test` keeps a class in one worker.
 The numbers of every marker on the phantom are written down in tests/baselines: they may change only together with the marker's version.
 """
 
@@ -29,11 +29,16 @@ BASELINES = Path(__file__).with_name("baselines")
 TOLERANCES = {
     "intracranial_volume": ("share", 0.06), "brain_volume": ("share", 0.04), "grey_matter_volume": ("share", 0.05),
     "white_matter_volume": ("share", 0.05), "csf_volume": ("share", 0.25),
-    "cst_fa": ("unit", 0.05), "cst_md": ("unit", 0.05), "cst_rd": ("unit", 0.06), "cst_ad": ("unit", 0.08),
+    "cst_fa": ("unit", 0.05), "cst_md": ("unit", 0.04), "cst_rd": ("unit", 0.04), "cst_ad": ("unit", 0.06),
     "cst_fa_asymmetry": ("unit", 4.0),
 }  # fmt: skip
-# How far it may lie from the baseline: registration runs in threads, and processors round differently.
-WOBBLE = {"ml": ("share", 0.005), "1": ("unit", 0.005), "10-3.mm2/s": ("unit", 0.005), "%": ("unit", 1.0)}
+# How far it may lie from the baseline. Registration adds in an order that its threads decide: two runs on one machine differed by up to
+# 0.6 % in the CSF, 0.13 % in the other volumes, 0.001 in anisotropy and 0.0013 in diffusivities. Three times that, and a little more.
+WOBBLE = {
+    "csf_volume": ("share", 0.02), "cst_fa": ("unit", 0.004), "cst_md": ("unit", 0.004), "cst_rd": ("unit", 0.004),
+    "cst_ad": ("unit", 0.005), "cst_fa_asymmetry": ("unit", 0.6),
+}  # fmt: skip
+USUAL_WOBBLE = ("share", 0.005)
 HOW = "BETZ_WRITE_BASELINES=1 .venv/bin/python -m pytest tests/test_end_to_end.py -k baseline"
 
 
@@ -53,9 +58,6 @@ class Answer:
         assert outcome["outcome"] == "measured", f"{marker}: {outcome['reason']}"
         return {(one["name"], one["side"], one["level"]): one["value"] for one in outcome["measurements"]}
 
-    def units(self, marker: str) -> dict[str, str]:
-        return {one["name"]: one["unit"] for one in self.report["markers"][marker]["measurements"]}
-
     def sources(self) -> list[Path]:
         return sorted(path for path in self.source.rglob("*") if path.is_file())
 
@@ -74,7 +76,6 @@ def distance(kind: str, value: float, true: float) -> float:
     return abs(value - true) / (abs(true) if kind == "share" else 1.0)
 
 
-@pytest.mark.xdist_group("phantom")
 class TestPhantom:
     @pytest.mark.parametrize("marker", markers(), ids=lambda marker: marker.name)
     def test_every_measurement_finds_the_truth(self, phantom, marker: Marker):
@@ -99,7 +100,7 @@ class TestPhantom:
         if os.environ.get("BETZ_WRITE_BASELINES"):
             write_baseline(path, made)
         assert path.exists(), f"{marker.name} has no baseline yet. Write it, and commit it with the marker: {HOW}"
-        check_baseline(json.loads(path.read_text()), made, phantom.units(marker.name))
+        check_baseline(json.loads(path.read_text()), made)
 
     def test_the_report_is_what_was_promised(self, phantom, promised_report):
         promised_report.check(phantom.report)
@@ -127,7 +128,6 @@ class TestPhantom:
 
 
 @pytest.mark.realdata
-@pytest.mark.xdist_group("scanners")
 class TestScanners:
     @pytest.fixture(scope="class")
     def siemens(self, realdata, tmp_path_factory) -> Answer:
@@ -165,15 +165,15 @@ class TestScanners:
     (1, 0.5004, None), (1, 0.52, "its version is still 1"), (2, 0.5, "is of version 2, its baseline of version 1"),
 ])  # fmt: skip
 def test_a_changed_number_asks_for_a_new_version(tmp_path, version, value, words):
-    made = {"marker": "tract", "version": 1, "phantom": PHANTOM, "values": [["fa", "left", None, 0.5]]}
+    made = {"marker": "tract", "version": 1, "phantom": PHANTOM, "values": [["cst_fa", "left", None, 0.5]]}
     write_baseline(tmp_path / "tract.json", made)
     kept = json.loads((tmp_path / "tract.json").read_text())
     assert kept == made
-    now = {**made, "version": version, "values": [["fa", "left", None, value]]}
+    now = {**made, "version": version, "values": [["cst_fa", "left", None, value]]}
     if words is None:
-        return check_baseline(kept, now, {"fa": "1"})
+        return check_baseline(kept, now)
     with pytest.raises(AssertionError, match=words) as error:
-        check_baseline(kept, now, {"fa": "1"})
+        check_baseline(kept, now)
     assert "BETZ_WRITE_BASELINES=1" in str(error.value)
 
 
@@ -184,23 +184,23 @@ def write_baseline(path: Path, made: dict) -> None:
     path.write_text(f'{head[:-1]}, "values": [\n  {rows}\n]}}\n')
 
 
-def check_baseline(kept: dict, made: dict, units: dict[str, str]) -> None:
+def check_baseline(kept: dict, made: dict) -> None:
     """AssertionError, with a sentence that says what to do, where the numbers or the version are not those that were written down."""
     name, version = made["marker"], made["version"]
     assert kept["phantom"] == made["phantom"], f"The baseline of {name} is of another phantom. Write it again: {HOW}"
     assert kept["version"] == version, f"{name} is of version {version}, its baseline of version {kept['version']}. Write it again: {HOW}"
     before, now = ({tuple(row[:3]): row[3] for row in one["values"]} for one in (kept, made))
-    changed = [f"{key} is {now.get(key)}, was {before.get(key)}" for key in {**before, **now} if is_other(key, before, now, units)]
+    changed = [f"{key} is {now.get(key)}, was {before.get(key)}" for key in {**before, **now} if is_other(key, before, now)]
     assert not changed, (
         f"{name} gives other numbers than its baseline, and its version is still {version}: {'; '.join(changed)}. "
         f"If that is meant, raise VERSION in analysis/markers/{name}.py and commit it with the new baseline: {HOW}"
     )
 
 
-def is_other(key: tuple, before: dict, now: dict, units: dict[str, str]) -> bool:
+def is_other(key: tuple, before: dict, now: dict) -> bool:
     if key not in before or key not in now:
         return True
-    kind, allowed = WOBBLE[units[key[0]]]
+    kind, allowed = WOBBLE.get(key[0], USUAL_WOBBLE)
     return distance(kind, now[key], before[key]) > allowed
 
 
