@@ -7,7 +7,7 @@ gives the shape.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -15,7 +15,7 @@ from scipy import ndimage
 from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
-from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, placement
+from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
 from analysis.volume import Diffusion, Volume
 
 B_ZERO_S_MM2 = 50.0  # up to here a volume counts as b = 0
@@ -141,31 +141,23 @@ def diffusion_on_template(examination: Examination) -> Placement:
     grid = tensor.b_zero
     layers = atlas.template()
     near = around(layers["inside"], 4)
-    white = layers["white"].part(near)
+    white, inside = layers["white"].part(near), layers["inside"].part(near)
     edge_mm = ndimage.distance_transform_edt(tensor.brain, sampling=grid.spacing_mm)
     anisotropy = np.where((edge_mm > EDGE_MM) & (tensor.md < CSF_DIFFUSIVITY), tensor.fa, 0.0)
     with ants_scratch() as (ants, _):
         still = ants_image(grid.with_array(grid.array * tensor.brain))
-        brain, fibres, inside = (ants_image(part) for part in (layers["brain"].part(near), white, layers["inside"].part(near)))
+        brain, fibres = ants_image(layers["brain"].part(near)), ants_image(white)
         options = {"aff_metric": "mattes", "aff_random_sampling_rate": 0.5, "random_seed": SEED}
         found = ants.registration(brain, still, "Rigid", **options)
         found = ants.registration(brain, still, "Similarity", initial_transform=found["fwdtransforms"][0], **options)
         moving = ants_image(grid.with_array(anisotropy))
         found = ants.registration(fibres, moving, "Affine", initial_transform=found["fwdtransforms"][0], **options)
-        affine = found["fwdtransforms"][0]
-        warp = ants.registration(
-            fibres, moving, "SyNOnly", initial_transform=affine, mask=inside, syn_metric="CC", syn_sampling=2,
-            reg_iterations=WARP_ITERATIONS, random_seed=SEED,
-        )  # fmt: skip
-        inverse = next(path for path in warp["invtransforms"] if "InverseWarp" in path)
-        # only where the field of view reaches: a series that holds half of the brain may match well on that half
-        warped, there = warp["warpedmovout"].numpy(), layers["inside"].part(near).array
-        covered = there & (ndimage.maximum_filter(warped, 5) > 0)
-        similarity = float(np.corrcoef(warped[covered], white.array[covered])[0, 1]) if covered.sum() > 1000 else 0.0
-        place = placement(ants, white, grid, affine, inverse, similarity)
-    if not similarity >= LEAST_SIMILARITY:
+        place, moved = warped_onto(ants, white, inside, moving, found["fwdtransforms"][0], WARP_ITERATIONS, grid)
+    # only where the field of view reaches: a series that holds half of the brain may match well on that half
+    similarity = similarity_of(moved, white, inside.array & (ndimage.maximum_filter(moved, 5) > 0))
+    if similarity < LEAST_SIMILARITY:
         raise NotMeasurable(
             f"the diffusion series does not look like a brain: its correlation with the template is {similarity:.2f}, "
             f"at least {LEAST_SIMILARITY} is needed"
         )
-    return place
+    return replace(place, similarity=similarity)

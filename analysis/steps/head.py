@@ -6,13 +6,26 @@ scalp cannot pull; a cross-correlation warp inside the brain finds the shape. Wh
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
 from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
-from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, coarser, lps_grid, placement, share_inside
+from analysis.steps.space import (
+    SEED,
+    Placement,
+    ants_image,
+    ants_scratch,
+    around,
+    coarser,
+    lps_grid,
+    share_inside,
+    similarity_of,
+    warped_onto,
+)
 from analysis.volume import Volume
 
 STEP_MM = 2.0
@@ -25,11 +38,6 @@ WARP_ITERATIONS = (50, 30, 5)
 def head_on_template(examination: Examination) -> Placement:
     """Where the T1 lies on the template, on a 2 mm grid along the axes of the T1. NotMeasurable where it is not the T1 of a head."""
     t1 = examination.image("t1")
-    return place_head(t1)
-
-
-def place_head(t1: Volume) -> Placement:
-    """`head_on_template` of a volume."""
     small = coarser(t1, STEP_MM)
     if min(small.array.shape) * STEP_MM < 60.0 or not np.any(small.array > 0):
         raise NotMeasurable("the T1 series does not cover a head: it is less than 60 mm wide in one direction, or empty")
@@ -39,27 +47,21 @@ def place_head(t1: Volume) -> Placement:
         top = ants.from_numpy(without_neck(small.with_array(even.numpy())), even.origin, even.spacing, even.direction)
         near = around(layers["inside"], EDGE_VOXELS * 3)
         brain, inside = layers["brain"].part(near), layers["inside"].part(near)
-        fixed, whole = ants_image(brain), ants_image(inside)
+        fixed = ants_image(brain)
         core = ants_image(inside.with_array(ndimage.binary_erosion(inside.array, iterations=EDGE_VOXELS)))
         options = {"aff_metric": "mattes", "random_seed": SEED}
         found = ants.registration(ants_image(layers["head"]), top, "Rigid", aff_random_sampling_rate=0.3, **options)
         for kind in ("Similarity", "Affine"):
             start = found["fwdtransforms"][0]
             found = ants.registration(fixed, even, kind, initial_transform=start, mask=core, aff_random_sampling_rate=0.5, **options)
-        affine = found["fwdtransforms"][0]
-        warp = ants.registration(
-            fixed, even, "SyNOnly", initial_transform=affine, mask=whole, syn_metric="CC", syn_sampling=2,
-            reg_iterations=WARP_ITERATIONS, random_seed=SEED,
-        )  # fmt: skip
-        inverse = next(path for path in warp["invtransforms"] if "InverseWarp" in path)
-        similarity = float(np.corrcoef(warp["warpedmovout"].numpy()[inside.array], brain.array[inside.array])[0, 1])
-        place = placement(ants, brain, small, affine, inverse, similarity)
-    if not similarity >= LEAST_SIMILARITY:
+        place, moved = warped_onto(ants, brain, inside, even, found["fwdtransforms"][0], WARP_ITERATIONS, small)
+    similarity = similarity_of(moved, brain, inside.array)
+    if similarity < LEAST_SIMILARITY:
         raise NotMeasurable(
             f"the T1 series does not look like the T1 of a head: its correlation with the template is {similarity:.2f}, "
             f"at least {LEAST_SIMILARITY} is needed"
         )
-    return place
+    return replace(place, similarity=similarity)
 
 
 def without_neck(volume: Volume) -> np.ndarray:

@@ -7,7 +7,6 @@ any structure of the atlas.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,30 +143,36 @@ def affine_of(ants, path: str) -> np.ndarray:
     return whole
 
 
-def placement(ants, fixed: Volume, grid: Volume, affine_file: str, inverse_warp_file: str | None, similarity: float) -> Placement:
-    """The placement that a registration found, with the template as `fixed` image and the patient as the moving one.
+def warped_onto(
+    ants, fixed: Volume, inside: Volume, moving, affine_file: str, iterations: tuple[int, ...], grid: Volume
+) -> tuple[Placement, np.ndarray]:
+    """A cross-correlation warp (SyN) of an ANTs image onto a part of the template, with the metric inside a mask.
 
-    ANTs pulls: the file's affine takes template positions to patient positions; the inverse warp lives on the template's grid.
+    Returns where the patient's `grid` lies on the template, with a `similarity` of 0 that the caller replaces, and the moved image there.
+    ANTs pulls: the affine takes template positions to patient positions, and the inverse warp lives on the template's grid.
     """
-    patient_from_template = affine_of(ants, affine_file)
-    template_from_patient = np.linalg.inv(patient_from_template)
-    lps = lps_grid(grid)
-    affine_lps = np.tensordot(template_from_patient[:3, :3].astype(np.float32), lps, axes=1) + template_from_patient[:3, 3].reshape(
-        3, 1, 1, 1
-    ).astype(np.float32)
-    if inverse_warp_file is not None:
-        affine_lps = affine_lps + displacement_at(ants, inverse_warp_file, fixed, affine_lps)
-    return Placement(grid, affine_lps, template_from_patient, similarity)
+    found = ants.registration(
+        ants_image(fixed), moving, "SyNOnly", initial_transform=affine_file, mask=ants_image(inside), syn_metric="CC", syn_sampling=2,
+        reg_iterations=iterations, random_seed=SEED,
+    )  # fmt: skip
+    inverse_warp_file = next(path for path in found["invtransforms"] if "InverseWarp" in path)
+    template_from_lps = np.linalg.inv(affine_of(ants, affine_file))
+    linear, shift = template_from_lps[:3, :3].astype(np.float32), template_from_lps[:3, 3].astype(np.float32)
+    affine_lps = np.tensordot(linear, lps_grid(grid), axes=1) + shift.reshape(3, 1, 1, 1)
+    template_lps = affine_lps + displacement_at(ants, inverse_warp_file, fixed, affine_lps)
+    return Placement(grid, template_lps, template_from_lps, 0.0), found["warpedmovout"].numpy()
 
 
 def displacement_at(ants, warp_file: str, fixed: Volume, lps: np.ndarray) -> np.ndarray:
     """The displacements (mm, LPS) of a warp file at positions of shape (3, ...)."""
     field = ants.image_read(warp_file).numpy()
-    return np.stack([sample(Volume(np.ascontiguousarray(field[..., axis]), fixed.lps_from_index), lps) for axis in range(3)]).astype(
-        np.float32
-    )
+    axes = (Volume(np.ascontiguousarray(field[..., axis]), fixed.lps_from_index) for axis in range(3))
+    return np.stack([sample(axis, lps) for axis in axes]).astype(np.float32)
 
 
-def set_threads(count: int) -> None:
-    """How many threads ITK may use; before the first import of ants or SimpleITK."""
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(count)
+def similarity_of(moved: np.ndarray, fixed: Volume, where: np.ndarray) -> float:
+    """The correlation of two images on the template's grid inside a region; 0 where there is too little or nothing to compare."""
+    first, second = moved[where], fixed.array[where]
+    if first.size < 1000 or first.std() == 0 or second.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
