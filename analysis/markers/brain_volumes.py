@@ -4,7 +4,10 @@ Gives: intracranial_volume, brain_volume, grey_matter_volume, white_matter_volum
 Needs: a T1 of the whole head (role t1).
 Method: the template's brain is carried to the patient by registration; inside it each voxel is split into CSF, grey and white matter by
 its brightness.
-Trust: not yet measured.
+Trust: phantom heads that nothing was tuned on (seeds 11 and 12): brain, grey and white matter within 1.1 % of the truth; intracranial volume
+3.4 % and CSF 15 % too low, because the mask leaves out the 2 mm of fluid under the phantom's skull. One real head (T1, 0.7 mm) on other
+grids: spread 0.3 to 0.7 % over tilts to 10 degrees at 1 mm; at 1.3 mm brain 2 % more, CSF 14 % less. Not measured: rescans, patients,
+other methods on the same heads. `benchmarks/trust.py` repeats it.
 Refuses: what is not the T1 of a head; a series that cuts the brain; tissues that cannot be told apart.
 References: Avants 2011, 10.1016/j.neuroimage.2010.09.025 (registration); Tustison 2010, 10.1109/TMI.2010.2046908 (N4).
 """
@@ -21,8 +24,8 @@ from analysis.steps.tissue import tissue_fractions
 NAME, VERSION = "brain_volumes", 1
 LEAST_COVERED = 0.99
 NO_REFERENCE = "no published population was measured with this method; compare with the site's own controls"
-# One standard error as a share of the value, from the phantom and from one head on shifted, tilted and coarser grids (Trust).
-ERROR = {"intracranial_volume": 0.02, "brain_volume": 0.02, "grey_matter_volume": 0.03, "white_matter_volume": 0.03, "csf_volume": 0.06}
+# One standard error as a share of the value: what phantom, tilts and voxel size showed together (Trust).
+ERROR = {"intracranial_volume": 0.04, "brain_volume": 0.02, "grey_matter_volume": 0.02, "white_matter_volume": 0.03, "csf_volume": 0.15}
 SITES = {
     "intracranial_volume": concepts.INTRACRANIAL,
     "brain_volume": concepts.BRAIN,
