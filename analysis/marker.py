@@ -33,7 +33,7 @@ class Marker:
 
     def section(self, title: str) -> str:
         """A paragraph of the marker's docstring, on one line."""
-        match = re.search(rf"^{title}: (.*?)(?=^\w+: |\Z)", self.doc, re.DOTALL | re.MULTILINE)
+        match = re.search(rf"^{title}: (.*?)(?=^(?:{'|'.join(SECTIONS)}): |\Z)", self.doc, re.DOTALL | re.MULTILINE)
         return " ".join(match.group(1).split()) if match else ""
 
 
