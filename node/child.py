@@ -33,10 +33,15 @@ class Limits:
     threads: int = 0
 
 
-def run_child(command: Sequence[str], limits: Limits, log: Path, stopped: Callable[[], bool] = lambda: False) -> None:
-    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so. `log` keeps the last of what it said."""
+def run_child(
+    command: Sequence[str], limits: Limits, log: Path, stopped: Callable[[], bool] = lambda: False, scratch: Path | None = None
+) -> None:
+    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so. `log` keeps the last of what it said.
+
+    `scratch`: the child's folder for temporary files; whoever removes it removes what a killed child left.
+    """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-                               env=_environment(limits.threads))
+                               env=_environment(limits.threads, scratch))
     said = bytearray()
     listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
     listener.start()
@@ -63,8 +68,10 @@ def die_with_parent() -> None:
             os._exit(1)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, scratch: Path | None) -> dict[str, str]:
     environment = {**os.environ, PARENT: str(os.getpid())}
+    if scratch is not None:
+        environment["TMPDIR"] = str(scratch)
     if threads:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
         environment.update(dict.fromkeys(names, str(threads)))

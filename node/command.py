@@ -33,8 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BetzError as error:
         return _failed(str(error), error)
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        return _failed(f"something unforeseen happened ({type(error).__name__}: {said}); BETZ_TRACEBACK=1 shows where.", error)
+        what = f"{type(error).__name__} in {_place(error)}"
+        return _failed(f"something unforeseen happened: {what}; BETZ_TRACEBACK=1 shows all of it.", error)
+
+
+def _place(error: BaseException) -> str:
+    """Module and line. What a library says may quote the values of a header, and this sentence goes to logs."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).parent.name in ("node", "analysis", "steps", "markers")] or frames
+    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "an unknown place"
 
 
 def _failed(sentence: str, error: BaseException | None = None) -> int:

@@ -165,10 +165,10 @@ def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
         return [sys.executable, "-m", "node.command", "process", str(study), "--out", str(out), *source]
 
     def submit(study: Path, out: Path, stopped: Callable[[], bool]) -> None:
-        run_child(command(study, out), limits, logs / f"{study.name}.txt", stopped)
+        run_child(command(study, out), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
 
     def answer_failure(study: Path, out: Path, reason: str) -> None:
         shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib, limits.threads)
-        run_child([*command(study, out), "--failed", reason], shorter, logs / f"{study.name}.failed.txt")
+        run_child([*command(study, out), "--failed", reason], shorter, logs / f"{study.name}.failed.txt", scratch=out.parent)
 
     return submit, answer_failure

@@ -13,7 +13,6 @@ from analysis.phantom_shape import shape_of
 from analysis.phantom_tracts import CST_LINE, CST_MD, LEVELS_Z_MM, eigenvalues, fibres_of, radial_for
 from analysis.phantom_truth import scalars
 
-pytestmark = pytest.mark.xdist_group("phantom")  # one head for all of them
 COARSE = 2.0
 MARKER_OF = {
     "cst_degeneration": ("cst_diffusion", "cst_fa", -1),

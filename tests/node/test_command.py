@@ -60,11 +60,12 @@ def test_what_cannot_be_done_is_one_sentence_and_ends_with_1(line, words, capsys
 
 def test_what_is_unforeseen_is_a_sentence_too(capsys, monkeypatch):
     def fails(path):
-        raise RuntimeError("the reactor\nmelts")
+        raise RuntimeError("the header says Secret^Patient")
     monkeypatch.setattr("node.settings.read_settings", fails)
     assert main(["status"]) == 1
     said = capsys.readouterr().err
-    assert "RuntimeError: the reactor melts" in said and "Traceback" not in said
+    assert "RuntimeError in " in said and ", line " in said and "Traceback" not in said
+    assert "Secret" not in said  # the sentence goes to logs
     monkeypatch.setenv("BETZ_TRACEBACK", "1")
     assert main(["status"]) == 1 and "Traceback" in capsys.readouterr().err
 

@@ -14,7 +14,6 @@ from node.roles import decide
 from node.study import read_study
 from node.volumes import image_of
 
-pytestmark = pytest.mark.xdist_group("phantom_files")
 FINDINGS, SEVERITY, SEED, COARSE = ("cst_degeneration:left",), 1.0, 5, 4.0
 
 
