@@ -1,7 +1,7 @@
 """From the last instance received to the report in the archive, and what it costs: `python benchmarks/answer_time.py FOLDER …`
 
 Each folder is one study. A real node (`betz serve`) and a small archive run on loopback; the quiet time is taken out. Peak memory is
-sampled ten times a second: of the node itself, and of the analysis with all its processes. Also the time of `betz --help`.
+sampled twice a second: of the node itself, and of the analysis with all its processes. Also the time of `betz --help`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Memory(threading.Thread):
         self.node, self.node_mib, self.analysis_mib, self.over = psutil.Process(pid), 0.0, 0.0, threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.1):
+        while not self.over.wait(0.5):
             try:
                 self.node_mib = max(self.node_mib, self.node.memory_info().rss / 2**20)
                 self.analysis_mib = max(self.analysis_mib, sum(resident(child) for child in self.node.children(recursive=True)))

@@ -43,20 +43,20 @@ def silent(step: str) -> None:
 def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dataset]:
     """Return the DICOM objects that answer one study: masks first, then the report."""
     provenance = provenance_of(study, settings, datetime.now().astimezone())
-    report, images = examine(study, settings, watch)
+    report, images = examine(study, watch)
     return answer(report, images, provenance)
 
 
-def examine(study: Study, settings: Settings, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
+def examine(study: Study, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
     """What the markers say of the study, and the images that they were measured on, by role."""
     start = time.monotonic()
     every = markers()
-    decisions, images = images_of(study, every, settings, watch)
+    decisions, images = images_of(study, every, watch)
     outcomes = analyse(Examination(images, patient_of(study), watch), every, time.monotonic)
     return report_of(study, decisions, images, outcomes, time.monotonic() - start), images
 
 
-def images_of(study: Study, every: tuple[Marker, ...], settings: Settings, watch: Watch) -> tuple[tuple[Decision, ...], dict[str, Image]]:
+def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tuple[Decision, ...], dict[str, Image]]:
     """The role of every series, and the image of each role that a marker needs. A series that cannot be read gives way to the next best."""
     from node.volumes import image_of
 
@@ -195,7 +195,7 @@ def _process_into(
         with writing(out):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
+        report, images = (failure_of(study, failed), {}) if failed else examine(study, watch)
         watch("writing the report")
         objects = answer(report, images, provenance)
         with writing(out):
