@@ -17,6 +17,7 @@ from node.planes import Planes
 
 LEAST_POINTS = 7
 TOLERANCE_PIXELS = 0.15
+LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +34,18 @@ class Outline:
 def outline_of(mask: np.ndarray, planes: Planes, taken: Iterable[Outline] = ()) -> Outline:
     """The largest closed line around the mask on the frame that holds most of it; `mask` is on the image's grid and not empty.
 
-    Where just that line is `taken`, the next largest frame: two numbers written at one line cannot be read in a viewer.
+    Viewers write the numbers beside the line, and those of two lines on one frame over each other. So a frame that has a line in `taken`
+    gives way to the next one that holds at least half as much; where there is none, only the very same line is avoided.
     """
-    areas = mask.sum(axis=(1, 2))
+    areas, taken = mask.sum(axis=(1, 2)), tuple(taken)
     by_area = [index for index in np.argsort(-areas, kind="stable") if areas[index]]
-    outlines = (_outline_on(mask, place) for index in by_area for place in planes.places if place.slice_index == index)
-    first = next(outlines)
-    taken = tuple(taken)
-    if not any(first.is_same(other) for other in taken):
-        return first
-    return next((one for one in outlines if not any(one.is_same(other) for other in taken)), first)
+    places = [place for index in by_area for place in planes.places if place.slice_index == index]
+    large = [place for place in places if areas[place.slice_index] >= LEAST_SHARE * areas.max()]
+    free = next((place for place in large if not any(place is other.place for other in taken)), None)
+    if free is not None:
+        return _outline_on(mask, free)
+    outlines = [_outline_on(mask, place) for place in places]
+    return next((one for one in outlines if not any(one.is_same(other) for other in taken)), outlines[0])
 
 
 def _outline_on(mask: np.ndarray, place: Place) -> Outline:
