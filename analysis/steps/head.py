@@ -41,27 +41,32 @@ WARP_ITERATIONS = (50, 30, 5)
 
 def head_on_template(examination: Examination) -> Placement:
     """Where the T1 lies on the template, on a 2 mm grid along the axes of the T1. NotMeasurable where it is not the T1 of a head."""
-    t1 = examination.image("t1")
-    small = coarser(t1, STEP_MM)
+    place = placed(examination.image("t1"), atlas.template()["brain"], "T1")
+    if place.similarity < LEAST_SIMILARITY:
+        raise NotMeasurable(
+            f"the T1 series does not look like the T1 of a head: its correlation with the template is {place.similarity:.2f}, "
+            f"at least {LEAST_SIMILARITY} is needed"
+        )
+    return place
+
+
+def placed(head: Volume, brain: Volume, name: str) -> Placement:
+    """Where a head lies on the template. `brain`: the template's brain in the contrast of the head. NotMeasurable where the image, called
+    `name`, is too small; whether it is a head is for the caller to say from the similarity."""
+    small = coarser(head, STEP_MM)
     if min(small.array.shape) * STEP_MM < 60.0 or not np.any(small.array > 0):
-        raise NotMeasurable("the T1 series does not cover a head: it is less than 60 mm wide in one direction, or empty")
+        raise NotMeasurable(f"the {name} series does not cover a head: it is less than 60 mm wide in one direction, or empty")
     layers = atlas.template()
     with ants_scratch() as (ants, folder):
         even = ants.n4_bias_field_correction(ants_image(small), shrink_factor=4)
         top = ants.from_numpy(without_neck(small.with_array(even.numpy())), even.origin, even.spacing, even.direction)
         near = around(layers["inside"], EDGE_VOXELS * 3)
-        brain, inside = layers["brain"].part(near), layers["inside"].part(near)
+        brain, inside = brain.part(near), layers["inside"].part(near)
         options = {"aff_metric": "mattes", "aff_random_sampling_rate": 0.3, "random_seed": SEED}
         rigid = ants.registration(ants_image(layers["head"]), top, "Rigid", **options)
         affine_file = best_affine(ants, brain, inside, even, starts(ants, folder, rigid["fwdtransforms"][0]))
         place, moved = warped_onto(ants, brain, inside, even, affine_file, WARP_ITERATIONS, small)
-    similarity = similarity_of(moved, brain, inside.array)
-    if similarity < LEAST_SIMILARITY:
-        raise NotMeasurable(
-            f"the T1 series does not look like the T1 of a head: its correlation with the template is {similarity:.2f}, "
-            f"at least {LEAST_SIMILARITY} is needed"
-        )
-    return replace(place, similarity=similarity)
+    return replace(place, similarity=similarity_of(moved, brain, inside.array))
 
 
 def best_affine(ants, brain: Volume, inside: Volume, even, start_files: Iterable[str]) -> str:
