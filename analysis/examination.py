@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.outcome import NotMeasurable
 from analysis.volume import Image
+
+if TYPE_CHECKING:
+    from analysis.reference import Norm
 
 T = TypeVar("T")
 
@@ -24,11 +27,13 @@ class Patient:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """One study as the engine sees it: at most one image per role. `watch` is told the name of each step when it begins."""
+    """One study as the engine sees it: at most one image per role. `watch` is told the name of each step when it begins. `norms`: the
+    populations that values are compared with."""
 
     images: Mapping[str, Image]
     patient: Patient = Patient()
     watch: Callable[[str], None] = lambda step: None
+    norms: tuple[Norm, ...] = ()
     _done: dict[Any, tuple[Any, BaseException | None]] = field(default_factory=dict, repr=False)
 
     def image(self, role: str) -> Image:

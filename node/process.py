@@ -25,6 +25,7 @@ from analysis.summary import summary_of
 from analysis.volume import Image
 from node.answer_folder import check_apart, check_free, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
+from node.populations import norms
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
 from node.settings import Settings
@@ -52,7 +53,7 @@ def examine(study: Study, watch: Watch = silent) -> tuple[Report, Mapping[str, I
     start = time.monotonic()
     every = markers()
     decisions, images = images_of(study, every, watch)
-    outcomes = analyse(Examination(images, patient_of(study), watch), every, time.monotonic)
+    outcomes = analyse(Examination(images, patient_of(study), watch, norms()), every, time.monotonic)
     return report_of(study, decisions, images, outcomes, time.monotonic() - start), images
 
 
