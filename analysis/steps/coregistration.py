@@ -97,9 +97,7 @@ def tissues_on(grid: Volume, t1: Volume, tissue: Tissue, t1_from_series: np.ndar
     in_t1 = Volume(grid.array, t1_from_series @ grid.lps_from_index)
     smooth = np.maximum(in_t1.spacing_mm / t1.spacing_mm, 1.0).min()
     sigma = 0.42 * np.sqrt(max(smooth**2 - 1.0, 0.0))
-    return np.stack(
-        [onto(t1.with_array(ndimage.gaussian_filter(part, sigma)), in_t1) for part in (tissue.csf, tissue.grey, tissue.white)]
-    )
+    return np.stack([onto(t1.with_array(ndimage.gaussian_filter(part, sigma)), in_t1) for part in (tissue.csf, tissue.grey, tissue.white)])
 
 
 def rough_map(t1: Volume, tissue: Tissue, series: Volume) -> np.ndarray:
