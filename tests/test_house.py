@@ -135,7 +135,9 @@ def test_every_setting_is_documented():
 
 
 def test_the_atlas_names_each_label_once():
-    array = atlas.labels().array
     table = list(csv.DictReader((ROOT / "analysis" / "atlas" / "labels.csv").read_text().splitlines()))
     assert len(table) == len(atlas.parts()) == len({(part.structure, part.side, part.level) for part in atlas.parts()})
-    assert set(range(1, len(table) + 1)) == set(array[array > 0].tolist())
+    assert {part.image for part in atlas.parts()} == set(atlas.IMAGES)
+    for image in atlas.IMAGES:
+        array = atlas.labels(image).array
+        assert [part.label for part in atlas.parts() if part.image == image] == sorted(set(array[array > 0].tolist()))

@@ -17,12 +17,14 @@ import numpy as np
 from analysis.volume import Volume
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+IMAGES = ("tracts", "cortex", "brainstem", "white_matter")
 LAYERS = ("head", "brain", "inside", "grey", "white")
 
 
 class Part(NamedTuple):
-    """One label of the atlas: a structure, its side and its level where it has them."""
+    """One label of the atlas: the image it is in, a structure, its side and its level where it has them."""
 
+    image: str
     label: int
     structure: str
     side: str | None
@@ -46,16 +48,18 @@ def template() -> dict[str, Volume]:
 
 @cache
 def parts() -> tuple[Part, ...]:
-    """The labels of `labels()`, in order."""
+    """Every part, image by image, in the order of its labels."""
     text = (files(__name__) / "labels.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
-    return tuple(Part(int(row["label"]), row["structure"], row["side"] or None, row["level"] or None) for row in rows)
+    return tuple(Part(row["image"], int(row["label"]), row["structure"], row["side"] or None, row["level"] or None) for row in rows)
 
 
 @cache
-def labels() -> Volume:
-    """The parts at 1 mm: an image of labels, 0 where there is none."""
-    return Volume(*_image("labels.nii.gz"))
+def labels(image: str) -> Volume:
+    """The parts of one of IMAGES at 1 mm, uint8, 0 where there is none. Parts of one image do not overlap; images do."""
+    if image not in IMAGES:
+        raise KeyError(f"the atlas has no image {image}, only {', '.join(IMAGES)}")
+    return Volume(*_image(f"{image}.nii.gz"))
 
 
 @cache

@@ -48,7 +48,7 @@ class Tract:
 def corticospinal_tract(examination: Examination) -> Tract:
     """The tract on the grid of the diffusion series. NotMeasurable where no level of it can be measured."""
     place, tensor = examination.once(diffusion_on_template), examination.once(diffusion_tensor)
-    labels = atlas.labels()
+    labels = atlas.labels("tracts")
     found = sample(labels, place.template_lps, order=0)
     weights = np.maximum(sample(atlas.core(), place.template_lps), LEAST_WEIGHT)
     tissue = tensor.brain & (tensor.md > 0) & (tensor.md < LARGEST_MD)
