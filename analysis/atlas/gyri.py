@@ -21,6 +21,7 @@ MOTOR_AREAS = {
     "face": ((-49, -8, 39), (55, -2, 33)),
     "tongue": ((-52, 0, 8), (54, 4, 9)),
 }
+ENDS_OF_GYRUS = ((-2.0, -24.0, 48.0), (-58.0, 6.0, 3.0))  # x, y, z: at the cingulate sulcus and at the lateral fissure
 MIDLINE_MM = 0.5
 CENTRE_OF_HEAD = np.array([-10.0, 10.0])  # y, z: the crown of a gyrus looks away from here
 CROWN_MM = 12.0
@@ -49,15 +50,14 @@ def gyrus(maps: Maps, front: dict[int, np.ndarray], back: dict[int, np.ndarray])
 
 def superior_frontal(maps: Maps, front: dict[int, np.ndarray]) -> np.ndarray:
     """The room in front of the precentral sulcus, between the midline and the superior frontal sulcus, on the left: boolean."""
-    x, _, z = maps.axes_mm
-    room = np.zeros(maps.t1.shape, bool)
-    lateral = np.interp(z, *np.array(SUPERIOR_FRONTAL_SULCUS, float).T)
+    x, y, z = maps.axes_mm
+    start = np.full((maps.t1.shape[0], 1, maps.t1.shape[2]), np.inf)
     for place in ALL_X:
-        wall = front[place]
-        ahead = wall[[0, -1]] + (FRONT_MM, 0.0)
-        room[maps.index(place, 0, 0)[0]] = between(ahead, wall, maps.t1.shape[1:], maps.affine[1:3, 3])
+        heights, order = np.unique(front[place][:, 1], return_index=True)
+        start[maps.index(place, 0, 0)[0], 0] = np.interp(z.ravel(), heights, front[place][order, 0])
+    lateral = np.interp(z, *np.array(SUPERIOR_FRONTAL_SULCUS, float).T)
     shallow = ndimage.distance_transform_edt(maps.white > 0.5) <= CORE_MM
-    return room & (x > lateral) & (z > SUPERIOR_FRONTAL_FLOOR_Z) & shallow
+    return (y > start) & (y < start + FRONT_MM) & (x > lateral) & (z > SUPERIOR_FRONTAL_FLOOR_Z) & shallow
 
 
 def settled(maps: Maps, rooms: list[np.ndarray]) -> list[np.ndarray]:
@@ -70,17 +70,26 @@ def settled(maps: Maps, rooms: list[np.ndarray]) -> list[np.ndarray]:
     return [largest((winner == i) & kept) for i in range(1, len(rooms) + 1)]
 
 
-def motor_parts(maps: Maps, precentral: np.ndarray) -> dict[str, np.ndarray]:
-    """The left precentral gyrus by the motor area that is nearest along it: boolean by level."""
+def along(maps: Maps, precentral: np.ndarray) -> np.ndarray:
+    """How far along the gyrus a voxel is, mm: the way inside it from its medial end less the way from its lateral end; inf outside."""
     from skimage.graph import MCP_Geometric
 
-    distances = []
+    inside = np.argwhere(precentral)
+    mm = inside + maps.affine[:3, 3]
+    ends = [inside[np.argmin(np.linalg.norm(mm - end, axis=1))] for end in ENDS_OF_GYRUS]
+    cost = np.where(precentral, 1.0, np.inf)
+    ways = [np.where(precentral, MCP_Geometric(cost).find_costs([tuple(end)])[0], 0.0) for end in ends]
+    return np.where(precentral, ways[0] - ways[1], np.inf)
+
+
+def motor_parts(maps: Maps, precentral: np.ndarray) -> dict[str, np.ndarray]:
+    """The left precentral gyrus by the motor area that is nearest along it: boolean by level."""
+    place, inside = along(maps, precentral), np.argwhere(precentral)
+    centres = []
     for left, right in MOTOR_AREAS.values():
-        seed = np.mean([left, (-right[0], right[1], right[2])], axis=0)
-        inside = np.argwhere(precentral)
-        nearest = inside[np.argmin(np.linalg.norm(inside + maps.affine[:3, 3] - seed, axis=1))]
-        distances.append(MCP_Geometric(np.where(precentral, 1.0, np.inf)).find_costs([nearest])[0])
-    winner = np.argmin(distances, axis=0)
+        centre = np.mean([left, (-right[0], *right[1:])], axis=0)
+        centres.append(place[tuple(inside[np.argmin(np.linalg.norm(inside + maps.affine[:3, 3] - centre, axis=1))])])
+    winner = np.argmin([np.abs(place - centre) for centre in centres], axis=0)
     return {level: precentral & (winner == i) for i, level in enumerate(MOTOR_AREAS)}
 
 

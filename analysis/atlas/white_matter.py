@@ -15,7 +15,9 @@ WHITE = 0.9
 DEEP_MM = {"frontal": 4.0, "occipital": 2.0}  # from the nearest voxel that is not white: the occipital lobe has thin white matter
 VENTRICLE_MM = 10.0
 TRACT_MM = 15.0
-BOXES = {"frontal": ((-40, -14), (20, 46), (0, 34)), "occipital": ((-42, -16), (-90, -62), (-6, 30))}  # x, y, z of the left side
+# x, y, z of the middle of the left one: where white matter is deepest in front of the frontal horn, and lateral of the optic radiation
+MIDDLES = {"frontal": (-24, 36, 12), "occipital": (-32, -68, 17)}
+RADIUS_MM = 10.0
 
 
 def ventricles(maps: Maps) -> np.ndarray:
@@ -32,11 +34,9 @@ def reference_white_matter(maps: Maps) -> dict[tuple[str, str, str], np.ndarray]
     depth = ndimage.distance_transform_edt(maps.white > WHITE)
     away = (ndimage.distance_transform_edt(~ventricles(maps)) > VENTRICLE_MM) & (tract_distance_mm(maps) > TRACT_MM)
     found = {}
-    for level, box in BOXES.items():
-        there = away & (depth >= DEEP_MM[level])
-        for axis, (low, high) in zip(maps.axes_mm, box, strict=True):
-            there &= (axis >= low) & (axis <= high)
-        part = largest(there)
+    for level, middle in MIDDLES.items():
+        from_middle_mm = np.sqrt(sum((axis - place) ** 2 for axis, place in zip(maps.axes_mm, middle, strict=True)))
+        part = largest(away & (depth >= DEEP_MM[level]) & (from_middle_mm <= RADIUS_MM))
         found["reference_white_matter", "left", level] = part
         found["reference_white_matter", "right", level] = mirrored(part)
     return found
