@@ -6,9 +6,11 @@ in the Brainnetome atlas). They belong to the phantom alone: the markers' atlas 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from analysis.phantom_head import Head, axes_mm
+from analysis.phantom_head import Head, axes_mm, healthy_head
 
 # |x|: y and z at the upper and at the lower end of the central and the precentral sulcus
 CENTRAL_SULCUS = {8: (-36, 80, -38, 70), 14: (-30, 77, -33, 64), 22: (-28, 77, -28, 56), 30: (-26, 74, -27, 50), 38: (-25, 66, -19, 42),
@@ -17,8 +19,10 @@ PRECENTRAL_SULCUS = {8: (-13, 76, -13, 66), 14: (-17, 73, -17, 64), 22: (-13, 72
                      46: (1, 58, 6, 28), 54: (6, 50, 8, 12), 62: (13, 30, 12, 5)}  # fmt: skip
 MEDIAL_MM, LATERAL_MM = 20, 42
 BAND_DEPTH_MM = 5.0
-# planes across the brainstem: y and z of a point on the midline, and how much z falls per mm forwards
-TOP, PONS_TOP, PONS_BOTTOM, BOTTOM = (-18, -5, 0.62), (-12, -22, 0.20), (-26, -50, 0.22), (-42, -64, 0.0)
+# planes across the brainstem: y and z of a point on the midline, and how much z falls per mm forwards. From the posterior commissure to the
+# mammillary bodies; from the notch above the pons to below the colliculi; from the notch below it; above the phantom's cord
+TOP, PONS_TOP, PONS_BOTTOM, BOTTOM = (-26, -2, 0.75), (-12, -23, 0.30), (-26, -50, 0.33), (-42, -66, 0.0)
+STALK_MM = 2.5
 
 
 def _wall(table: dict[int, tuple[int, int, int, int]], x: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -60,17 +64,33 @@ def _above(plane: tuple[float, float, float]) -> np.ndarray:
 
 def brainstem_parts() -> dict[str, np.ndarray]:
     """Room of midbrain, pons and medulla, boolean; grey and white matter inside it is theirs. Bounded behind by the fourth ventricle
-    and the tectum, to the sides by |x|: 20, 18 and 12 mm, where the cerebellar peduncles are cut."""
+    and the tectum, to the sides by |x|: 20, 18 and 12 mm; the middle peduncle is cut from the trigeminal nerve backwards and inwards."""
     x, y, z = axes_mm()
     behind = np.interp(z, [-64, -45, -22, -14, 0], [-54, -47, -39, -42, -40])
-    room = (y > behind) & (z < 2)
+    room = (y > behind) & (z < TOP[1])
+    peduncle = 18 + 0.5 * np.minimum(y + 26, 0)
     front = y < np.interp(z, [-64, -20, 0], [0, -2, -6])
     parts = {
         "midbrain": ~_above(TOP) & _above(PONS_TOP) & (np.abs(x) < 20),
-        "pons": ~_above(PONS_TOP) & _above(PONS_BOTTOM) & (np.abs(x) < 18),
+        "pons": ~_above(PONS_TOP) & _above(PONS_BOTTOM) & (np.abs(x) < peduncle),
         "medulla": ~_above(PONS_BOTTOM) & _above(BOTTOM) & (np.abs(x) < 12),
     }
     return {name: part & room & front for name, part in parts.items()}
+
+
+@lru_cache(maxsize=1)
+def brainstem() -> dict[str, np.ndarray]:
+    """The parts as they are in the healthy head, boolean: their room without what only touches the brainstem there (uncus,
+    parahippocampal gyrus, cerebellum, pineal gland), which hangs on it by less than twice STALK_MM."""
+    from scipy import ndimage
+
+    head, parts = healthy_head(), brainstem_parts()
+    room = np.logical_or.reduce(list(parts.values()))
+    solid = (head.tissue["grey"] + head.tissue["white"] > 0.5) & room
+    thick, _ = ndimage.label(ndimage.distance_transform_edt(solid) > STALK_MM)
+    stem = thick == 1 + np.argmax(np.bincount(thick.ravel())[1:])
+    own = ndimage.distance_transform_edt(~stem) <= STALK_MM + 2
+    return {name: part & own for name, part in parts.items()}
 
 
 def ventricles(head: Head) -> np.ndarray:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.phantom_findings import FINDINGS, SIDES, Lesion
-from analysis.phantom_head import Head
-from analysis.phantom_regions import band, band_levels, brainstem_parts, motor_strip
+from analysis.phantom_head import Head, axes_mm
+from analysis.phantom_regions import band, band_levels, brainstem, motor_strip
 from analysis.phantom_scan import SEQUENCES, contrast, look_up
 from analysis.phantom_shape import Shape
 from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, Fibres
@@ -23,16 +23,18 @@ DEFINITIONS = {
     "cst_fa": "mean over the voxels whose fibres are those of the tract, from their tensors; the other diffusivities likewise",
     "cst_fa_asymmetry": "100 (right - left) / mean of both, whole tract",
     "callosal_motor_fa": "mean over callosal fibres within 8 mm of the midline between y -17 and -4 of the template",
-    "midbrain_volume": "grey and white matter between planes across the template's brainstem; pons and medulla likewise",
+    "midbrain_volume": "grey and white matter of the brainstem between planes across it; pons and medulla likewise",
     "precentral_volume": "grey matter between the central and the precentral sulcus",
     "precentral_thickness": "grey matter of the gyrus divided by the area of its white surface",
-    "cst_flair_contrast": "noise-free FLAIR signal of the tract over that of all other white matter, minus 1",
+    "cst_flair_contrast": "noise-free FLAIR signal of the tract, median of the medians of sections of 3 mm, minus that of frontal and "
+    "occipital white matter, over the robust standard deviation of deep white matter above z 0 at 3 mm (noise-free: the texture alone)",
     "motor_band_contrast": "1 - noise-free SWI signal of grey matter in the posterior bank of the precentral gyrus over that in its rest",
     "lesion_count": "lesions that were planted; their volume from fractions",
 }
 REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 TRACT_PURITY = 0.5
+SECTION_MM, SPREAD_FWHM_MM = 3.0, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,7 @@ def _callosum(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
 
 def _brainstem(patient: _Patient) -> list[dict[str, object]]:
     solid = patient.head.tissue["grey"] + patient.head.tissue["white"]
-    return [_entry(f"{name}_volume", patient.ml(solid * part), "ml") for name, part in brainstem_parts().items()]
+    return [_entry(f"{name}_volume", patient.ml(solid * part), "ml") for name, part in brainstem().items()]
 
 
 def _precentral(patient: _Patient, shape: Shape) -> list[dict[str, object]]:
@@ -154,15 +156,32 @@ def _precentral(patient: _Patient, shape: Shape) -> list[dict[str, object]]:
 
 
 def _flair(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
-    signal = patient.at(contrast(patient.head, SEQUENCES["flair"]))
-    tract = patient.at(fibres.cst)
-    other = signal[(patient.at(patient.head.tissue["white"]) > 0.95) & (tract < 0.01)].mean()
-    sides, levels = _sides(patient.points), _levels(patient.points)
-    return [
-        _entry("cst_flair_contrast", signal[(tract > TRACT_PURITY) & sides[side] & levels[level]].mean() / other - 1, "1", side, level)
-        for side in SIDES
-        for level in LEVELS_Z_MM
-    ]
+    image, white = contrast(patient.head, SEQUENCES["flair"]), patient.head.tissue["white"]
+    reference, spread = _normal_white_matter(image, white, fibres.cst)
+    voxels = _tract_voxels(patient, fibres.cst)
+    points, signal = patient.points[:, voxels], patient.at(image, voxels)
+    section = np.floor(points[2] / SECTION_MM)
+    sides, levels, out = _sides(points), _levels(points), []
+    for side in SIDES:
+        for level in LEVELS_Z_MM:
+            here = sides[side] & levels[level]
+            medians = [np.median(signal[here & (section == k)]) for k in np.unique(section[here])]
+            out.append(_entry("cst_flair_contrast", (np.median(medians) - reference) / spread, "1", side, level))
+    return out
+
+
+def _normal_white_matter(image: np.ndarray, white: np.ndarray, cst: np.ndarray) -> tuple[float, float]:
+    """The level of frontal and occipital white matter (mean of both lobes' medians), and the spread of deep white matter at 3 mm."""
+    from scipy import ndimage
+
+    _, y, z = axes_mm()
+    deep = (white > 0.95) & ~ndimage.binary_dilation(cst, iterations=4) & (z > 0)
+    lobes = (deep & (z < 34) & (y > 20), deep & (z < 34) & (y < -62))
+    weight = ndimage.gaussian_filter(np.where(white > 0.8, np.float32(1), np.float32(0)), SPREAD_FWHM_MM / 2.355)
+    smooth = ndimage.gaussian_filter(np.where(white > 0.8, image, np.float32(0)), SPREAD_FWHM_MM / 2.355)
+    values = smooth[deep] / weight[deep]
+    spread = 1.4826 * np.median(np.abs(values - np.median(values)))
+    return float(np.mean([np.median(image[lobe]) for lobe in lobes])), float(spread)
 
 
 def _band(patient: _Patient) -> list[dict[str, object]]:
