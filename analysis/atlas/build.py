@@ -1,4 +1,4 @@
-"""Makes the packaged atlas: `python -m analysis.atlas.build` writes the images and labels.csv beside this file.
+"""Makes the packaged atlas: `python -m analysis.atlas.build` writes the images, labels.csv and the page of pictures beside this file.
 
 From: the symmetric MNI ICBM152 2009a T1, grey and white maps that nilearn ships (1 mm, skull-stripped), and published coordinates.
 The pseudo-head: there is no whole-head template with a clear licence, and a head registered straight onto a stripped brain fails (the
@@ -17,6 +17,7 @@ from scipy import ndimage
 from analysis.atlas.brainstem import brainstem
 from analysis.atlas.gyri import gyri
 from analysis.atlas.maps import Maps, template_maps
+from analysis.atlas.pictures import page
 from analysis.atlas.tracts import core, tracts
 from analysis.atlas.white_matter import reference_white_matter
 
@@ -74,19 +75,24 @@ def save(array: np.ndarray, affine: np.ndarray, name: str) -> None:
     nibabel.save(nibabel.Nifti1Image(array, affine), HERE / f"{name}.nii.gz")
 
 
+def label_images(maps: Maps) -> tuple[dict[str, dict[tuple[str, str, str], np.ndarray]], list[tuple[str, int, str, str, str]]]:
+    """The parts of every image, and the rows of labels.csv."""
+    found = {image: parts_of(maps) for image, parts_of in IMAGES.items()}
+    return found, [(image, label, *part) for image, parts in found.items() for label, part in enumerate(parts, start=1)]
+
+
 def main() -> None:
-    maps, rows = template_maps(), []
+    maps = template_maps()
+    found, rows = label_images(maps)
     save(*template_layers(maps), "template")
-    for image, parts_of in IMAGES.items():
-        found = parts_of(maps)
-        rows += [(image, label, *part) for label, part in enumerate(found, start=1)]
-        save(label_image(found), maps.affine, image)
-        if image == "tracts":
-            save(core(found), maps.affine, "core")
+    save(core(found["tracts"]), maps.affine, "core")
+    for image, parts in found.items():
+        save(label_image(parts), maps.affine, image)
     with (HERE / "labels.csv").open("w", newline="", encoding="utf-8") as table:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("image", "label", "structure", "side", "level"))
         writer.writerows(rows)
+    page(maps, found).save(HERE / "pictures.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":

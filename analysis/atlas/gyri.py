@@ -22,6 +22,7 @@ MOTOR_AREAS = {
     "tongue": ((-52, 0, 8), (54, 4, 9)),
 }
 ENDS_OF_GYRUS = ((-2.0, -24.0, 48.0), (-58.0, 6.0, 3.0))  # x, y, z: at the cingulate sulcus and at the lateral fissure
+CORNERS_MM = (-76, -72, -14), (0, 40, 100)  # x, y, z: the box on the left that holds all of it
 MIDLINE_MM = 0.5
 CENTRE_OF_HEAD = np.array([-10.0, 10.0])  # y, z: the crown of a gyrus looks away from here
 CROWN_MM = 12.0
@@ -67,7 +68,7 @@ def settled(maps: Maps, rooms: list[np.ndarray]) -> list[np.ndarray]:
     nobody = 1.0 - np.sum(votes, axis=0)
     winner = np.argmax([nobody, *votes], axis=0)
     kept = maps.tissue & (x < -MIDLINE_MM)
-    return [largest((winner == i) & kept) for i in range(1, len(rooms) + 1)]
+    return [ndimage.binary_fill_holes(largest((winner == i) & kept)) for i in range(1, len(rooms) + 1)]
 
 
 def along(maps: Maps, precentral: np.ndarray) -> np.ndarray:
@@ -93,15 +94,20 @@ def motor_parts(maps: Maps, precentral: np.ndarray) -> dict[str, np.ndarray]:
     return {level: precentral & (winner == i) for i, level in enumerate(MOTOR_AREAS)}
 
 
+def left_gyri(maps: Maps) -> dict[tuple[str, str], np.ndarray]:
+    """Each part of the left side by structure and level: boolean."""
+    front, central, back = (walls(maps, table) for table in (PRECENTRAL, CENTRAL, POSTCENTRAL))
+    central = with_lower_end(central)
+    rooms = [gyrus(maps, front, central), gyrus(maps, central, back), superior_frontal(maps, front)]
+    precentral, postcentral, frontal = settled(maps, rooms)
+    parts = {("precentral_gyrus", level): part for level, part in motor_parts(maps, precentral).items()}
+    return parts | {("postcentral_gyrus", ""): postcentral, ("superior_frontal_gyrus", ""): frontal}
+
+
 def gyri(maps: Maps) -> dict[tuple[str, str, str], np.ndarray]:
     """Each part by structure, side and level: boolean."""
-    front, central, back = (walls(maps, table) for table in (PRECENTRAL, CENTRAL, POSTCENTRAL))
-    whole = with_lower_end(central)
-    rooms = [gyrus(maps, front, whole), gyrus(maps, whole, back), superior_frontal(maps, front)]
-    precentral, postcentral, frontal = settled(maps, rooms)
-    left = {("precentral_gyrus", level): part for level, part in motor_parts(maps, precentral).items()}
-    left |= {("postcentral_gyrus", ""): postcentral, ("superior_frontal_gyrus", ""): frontal}
-    sides = {}
-    for (structure, level), mask in left.items():
-        sides[structure, "left", level], sides[structure, "right", level] = mask, mirrored(mask)
-    return sides
+    box, found = maps.box(*CORNERS_MM), {}
+    for (structure, level), part in left_gyri(maps.part(box)).items():
+        left = maps.whole(box, part)
+        found[structure, "left", level], found[structure, "right", level] = left, mirrored(left)
+    return found

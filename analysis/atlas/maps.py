@@ -39,6 +39,22 @@ class Maps:
         """The voxel at x, y, z in mm."""
         return tuple(round(float(value - start)) for value, start in zip(mm, self.affine[:3, 3], strict=True))
 
+    def box(self, low_mm: tuple[float, ...], high_mm: tuple[float, ...]) -> tuple[slice, ...]:
+        """The voxels between two corners, both included."""
+        return tuple(slice(low, high + 1) for low, high in zip(self.index(*low_mm), self.index(*high_mm), strict=True))
+
+    def part(self, box: tuple[slice, ...]) -> Maps:
+        """The maps inside a box, in their place: what is traced there is found ten times sooner."""
+        affine = self.affine.copy()
+        affine[:3, 3] += [side.start for side in box]
+        return Maps(self.t1[box], self.grey[box], self.white[box], affine)
+
+    def whole(self, box: tuple[slice, ...], mask: np.ndarray) -> np.ndarray:
+        """A mask that was found inside a box, on the whole grid."""
+        full = np.zeros(self.t1.shape, bool)
+        full[box] = mask
+        return full
+
 
 def template_maps() -> Maps:
     """The maps that nilearn ships."""
