@@ -12,10 +12,15 @@ FRACTIONAL_ANISOTROPY = Concept("DCM", "110808", "Fractional Anisotropy")
 MEAN_DIFFUSIVITY = Concept("DCM", "113202", "Mean Diffusivity")
 RADIAL_DIFFUSIVITY = Concept("DCM", "113203", "Radial Diffusivity")
 AXIAL_DIFFUSIVITY = Concept("DCM", "113204", "Axial Diffusivity")
+SIGNAL_TO_NOISE = Concept("DCM", "113060", "Signal to noise")
+GHOSTING = Concept("RADLEX", "RID11423", "Motion related artifact")
+DISPLACEMENT = Concept("99ALSMRI", "MEAN-DISPL", "Mean displacement of the head between volumes")
 ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
 
 # structures
 INTRACRANIAL = Concept("SCT", "128319008", "Intracranial structure")
+HEAD = Concept("SCT", "69536005", "Head")
+CERVICAL_SPINE = Concept("SCT", "122494005", "Cervical spine")
 BRAIN = Concept("SCT", "12738006", "Brain")
 GREY_MATTER = Concept("SCT", "389081007", "Gray Matter")
 WHITE_MATTER = Concept("SCT", "389080008", "White Matter")
@@ -23,4 +28,5 @@ CEREBROSPINAL_FLUID = Concept("SCT", "65216001", "Cerebrospinal Fluid")
 CORTICOSPINAL_TRACT = Concept("NEU", "1320", "corticospinal tract")
 
 # findings
+LIMITED_QUALITY = Concept("RADLEX", "RID13", "Limited quality")
 CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")

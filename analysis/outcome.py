@@ -91,6 +91,7 @@ class Finding:
     side: Side | None = None
     grade: int | None = None
     reason: str | None = None
+    level: str | None = None
 
     def __post_init__(self) -> None:
         if self.value in ("indeterminate", "not assessed") and not self.reason:

@@ -57,7 +57,7 @@ def phantom(
         "seed": seed,
         "severity": severity,
         "findings": [f"{name}:{side}" for name, its in sides.items() for side in its],
-        "measurements": phantom_truth.measurements(head, fibres, shape, lesions),
+        "measurements": phantom_truth.measurements(head, fibres, shape, lesions, roles, noise),
         "findings_expected": phantom_truth.expected(sides, severity),
         "scale": round(shape.scale, 5),
         "voxel_mm": {role: [round(float(size), 4) for size in image_spacing(image)] for role, image in images.items()},

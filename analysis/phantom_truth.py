@@ -29,11 +29,14 @@ DEFINITIONS = {
     "cst_flair_contrast": "noise-free FLAIR signal of the tract, median of the medians of sections of 3 mm, minus that of frontal and "
     "occipital white matter, over the robust standard deviation of deep white matter above z 0 at 3 mm (noise-free: the texture alone)",
     "motor_band_contrast": "1 - noise-free SWI signal of grey matter in the posterior bank of the precentral gyrus over that in its rest",
+    "snr": "mean noise-free signal of what lies 25 mm and more under the surface, in the upper 100 mm of the head, over the noise",
+    "motion": "0: the phantom does not move",
     "lesion_count": "lesions that were planted; their volume from fractions",
 }
 REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 TRACT_PURITY = 0.5
+DEEP_MM, UPPER_MM, LOOK_STEP = 25.0, 100.0, 4
 SECTION_MM, SPREAD_FWHM_MM = 3.0, 3.0
 
 
@@ -66,8 +69,10 @@ def _entry(name: str, value: float, unit: str, side: str | None = None, level: s
     return {"name": name, "side": side, "level": level, "value": round(float(value), 5), "unit": unit}
 
 
-def measurements(head: Head, fibres: Fibres, shape: Shape, made: tuple[Lesion, ...]) -> dict[str, list[dict[str, object]]]:
-    """Truth by marker; `made`: the lesions that were planted."""
+def measurements(
+    head: Head, fibres: Fibres, shape: Shape, made: tuple[Lesion, ...], roles: tuple[str, ...] = tuple(SEQUENCES), noise: float = 1.0
+) -> dict[str, list[dict[str, object]]]:
+    """Truth by marker; `made`: the lesions that were planted; `roles`: the series that were made, with `noise` times their own."""
     patient = _patient(head, shape)
     return {
         "brain_volumes": _volumes(patient),
@@ -78,6 +83,7 @@ def measurements(head: Head, fibres: Fibres, shape: Shape, made: tuple[Lesion, .
         "cst_flair": _flair(patient, fibres),
         "motor_band": _band(patient),
         "white_matter_lesions": _lesions(patient, made),
+        "image_quality": _quality(head, roles, noise),
     }
 
 
@@ -205,6 +211,23 @@ def _lesions(patient: _Patient, made: tuple[Lesion, ...]) -> list[dict[str, obje
     out = [_entry("lesion_count", len(made), "1"), _entry("lesion_volume", patient.ml(patient.head.spots["lesion"]) if made else 0, "ml")]
     out += [_entry("lesion_count", sum(lesion.site == site for lesion in made), "1", level=site) for site in spots]
     return out + [_entry("lesion_volume", patient.ml(image), "ml", level=site) for site, image in spots.items()]
+
+
+def _quality(head: Head, roles: tuple[str, ...], noise: float) -> list[dict[str, object]]:
+    """Looked at in every fourth voxel of the template. Without noise there is no ratio."""
+    from scipy import ndimage
+
+    every = (slice(None, None, LOOK_STEP),) * 3
+    solid = sum(image[every] for image in head.tissue.values()) > 0.5
+    depth_mm = ndimage.distance_transform_edt(np.pad(solid, 1, mode="edge"))[1:-1, 1:-1, 1:-1] * LOOK_STEP
+    height_mm = np.arange(solid.shape[2]) * LOOK_STEP
+    top_mm = height_mm[solid.any(axis=(0, 1))].max()
+    deep = (depth_mm > DEEP_MM) & (height_mm > top_mm - UPPER_MM)
+    out = [_entry("motion", 0.0, "mm" if role == "dwi" else "1", level=role) for role in roles]
+    if noise:
+        signal = {role: contrast(head, SEQUENCES[role])[every][deep].mean() for role in roles}
+        out += [_entry("snr", signal[role] / (SEQUENCES[role].noise * noise), "1", level=role) for role in roles]
+    return out
 
 
 def expected(sides: dict[str, tuple[str, ...]], severity: float) -> list[dict[str, str]]:

@@ -8,8 +8,14 @@ from analysis.outcome import FAILED, MEASURED, Measurement, Outcome
 
 TITLES = {
     "brain_volumes": "Brain volumes",
+    "image_quality": "Image quality",
     "cst_diffusion": "Diffusion of the corticospinal tract",
 }
+
+SERIES_NAMES = {
+    "t1": "T1", "t1_contrast": "T1 with contrast", "flair": "FLAIR", "t2": "T2", "swi": "SWI", "t2star": "T2*", "dwi": "DWI",
+    "bold": "BOLD", "mrs": "MRS", "cord_t2": "T2 of the cord", "cord_t2star": "T2* of the cord",
+}  # fmt: skip
 
 
 def title_of(marker: str) -> str:
@@ -60,8 +66,30 @@ def _diffusion(outcome: Outcome) -> str:
     return words + (f"; not measured: {', '.join(missing)}" if missing else "") + "; no reference population."
 
 
+def _quality(outcome: Outcome) -> str:
+    named = [(SERIES_NAMES[finding.level], finding) for finding in outcome.findings]
+    good = [name for name, finding in named if finding.value == "absent"]
+    words = [f"{', '.join(good)} sufficient"] if good else []
+    words += [f"{name} limited: {_lower(finding.reason)}" for name, finding in named if finding.value == "present"]
+    words += [f"{name} {finding.value}: {_lower(finding.reason)}" for name, finding in named if finding.value not in ("present", "absent")]
+    return "; ".join(words) + "."
+
+
+def _tract_brightness(outcome: Outcome) -> str:
+    value = {(m.side, m.level): m.value for m in outcome.measurements}
+    parts = [
+        f"{words} left {value['left', level]:+.1f} and right {value['right', level]:+.1f}"
+        for level, words in (("subcortical", "under the motor cortex"), ("plic", "in the internal capsule"))
+        if ("left", level) in value and ("right", level) in value
+    ]
+    signal = f"{', '.join(parts)} spreads of normal white matter above it; " if parts else ""
+    role = next((mask.role for mask in outcome.masks), "flair")
+    found = ", ".join(f"{finding.side} {finding.value}" for finding in outcome.findings)
+    return f"{'measured on T2; ' if role == 't2' else ''}{signal}hyperintensity along the tract: {found}; no reference population."
+
+
 def _with_error(measurement: Measurement) -> str:
     return f"{measurement.value:.0f} ± {measurement.uncertainty:.0f} {measurement.unit}"
 
 
-SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion}
+SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion, "image_quality": _quality}

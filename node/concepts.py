@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from analysis.outcome import Concept, Measurement
+from analysis.summary import SERIES_NAMES
 
 PRIVATE_SCHEME = "99ALSMRI"
 
@@ -84,7 +85,7 @@ _UNITS = {
 }
 _DIFFUSIVITY = "10^-3 mm²/s"
 _READ_AS = {"1": "", "{ratio}": "", "mm2": "mm²", "mm3": "mm³", **dict.fromkeys(("um2/ms", "10-3.mm2/s", "10*-3.mm2/s"), _DIFFUSIVITY)}
-_LEVELS = {"plic": "PLIC"}
+_LEVELS = {**SERIES_NAMES, "plic": "PLIC"}
 
 
 def code(concept: Concept) -> Code:

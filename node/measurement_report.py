@@ -198,6 +198,8 @@ def _finding(finding: Finding) -> Dataset:
     children = []
     if finding.side:
         children.append(CodeContentItem(concepts.LATERALITY, concepts.SIDES[finding.side], relationship_type="HAS CONCEPT MOD"))
+    if finding.level:
+        children.append(text(concepts.COMMENT, concepts.level_words(finding.level), "HAS PROPERTIES"))
     if finding.grade is not None:
         children.append(text(concepts.COMMENT, f"Grade {finding.grade}", "HAS PROPERTIES"))
     if finding.reason:

@@ -72,7 +72,8 @@ def _measurement(one: Measurement) -> dict[str, Any]:
 
 
 def _finding(one: Finding) -> dict[str, Any]:
-    return {"name": one.name, "side": one.side, "value": one.value, "grade": one.grade, "reason": one.reason}
+    said = {"name": one.name, "side": one.side, "level": one.level, "value": one.value, "grade": one.grade}
+    return {**said, "reason": one.reason}
 
 
 def _gap(one: Gap) -> dict[str, Any]:

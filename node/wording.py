@@ -58,8 +58,9 @@ def measurement_line(measurement: Measurement) -> str:
 def finding_line(finding: Finding) -> str:
     grade = "" if finding.grade is None else f", grade {finding.grade}"
     side = f", {finding.side}" if finding.side else ""
+    level = f", {level_words(finding.level)}" if finding.level else ""
     reason = f" ({finding.reason})" if finding.reason else ""
-    return f"{finding.concept.meaning}{side}: {finding.value}{grade}{reason}"
+    return f"{finding.concept.meaning}{side}{level}: {finding.value}{grade}{reason}"
 
 
 def table(measurements: Iterable[Measurement]) -> str:

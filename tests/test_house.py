@@ -18,6 +18,7 @@ NODE = sorted((ROOT / "node").glob("**/*.py"))
 ANALYSIS = sorted((ROOT / "analysis").glob("**/*.py"))
 MODULES = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__") for path in NODE + ANALYSIS]
 INTERFACE = {  # what INTERFACES promises of the markers that exist
+    "image_quality": {"snr", "motion"},
     "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
     "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry"},
 }
