@@ -15,6 +15,7 @@ AXIAL_DIFFUSIVITY = Concept("DCM", "113204", "Axial Diffusivity")
 SIGNAL_TO_NOISE = Concept("DCM", "113060", "Signal to noise")
 GHOSTING = Concept("RADLEX", "RID11423", "Motion related artifact")
 DISPLACEMENT = Concept("99ALSMRI", "MEAN-DISPL", "Mean displacement of the head between volumes")
+FLAIR_CONTRAST = Concept("99ALSMRI", "FLAIR-CONTRAST", "Signal above normal white matter, in spreads of white matter")
 ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
 
 # structures
@@ -29,4 +30,5 @@ CORTICOSPINAL_TRACT = Concept("NEU", "1320", "corticospinal tract")
 
 # findings
 LIMITED_QUALITY = Concept("RADLEX", "RID13", "Limited quality")
+CST_HYPERINTENSITY = Concept("99ALSMRI", "FLAIR-CST-HYPER", "FLAIR hyperintensity of corticospinal tract")
 CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")

@@ -8,6 +8,9 @@
     white_matter_lesions  24 lesions of 2 to 5 mm radius: bright in FLAIR, dark in T1, with free diffusion
 
 Severity is linear in these from 0. A name may be followed by `:left` or `:right`, else both sides are meant. Sides are the patient's.
+
+In FLAIR every head, the healthy one too, has what healthy heads show: a tract that is 5 % brighter in the internal capsule, and
+white matter that varies smoothly by 4 % (as one real FLAIR did).
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ FINDINGS = (
 )  # fmt: skip
 SIDES = ("left", "right")
 FA_LOSS, TRACT_GAIN, BAND_LOSS, CORTEX_LOSS_MM, BRAINSTEM_LOSS_MM, LESIONS = 0.30, 0.35, 0.45, 1.0, 0.8, 24
+CAPSULE_GAIN, CAPSULE_Z_MM, CAPSULE_EDGE_MM = 0.05, (-4.0, 15.0), 2.0
+TEXTURE, TEXTURE_SIGMA_MM, TEXTURE_STEP = 0.04, 3.7, 3
 LESION_RADIUS_MM = (2.0, 5.0)
 LESION_DISTANCE_MM = 14.0
 LESION_ORDER = ("periventricular", "juxtacortical", "deep", "periventricular", "juxtacortical", "infratentorial")
@@ -68,9 +73,9 @@ def plant(head: Head, sides: dict[str, tuple[str, ...]], severity: float, seed: 
         head = _worn(head, where, BRAINSTEM_LOSS_MM * severity)
     if "motor_cortex_atrophy" in sides:
         head = _worn(head, motor_strip(head) & on_sides(sides["motor_cortex_atrophy"]), CORTEX_LOSS_MM * severity)
-    spots = {}
+    spots = {"bright_tract": tract * capsule_gain(), "white_texture": texture(seed) * head.tissue["white"]}
     if "cst_hyperintensity" in sides:
-        spots["bright_tract"] = tract * on_sides(sides["cst_hyperintensity"]) * np.float32(TRACT_GAIN * severity)
+        spots["bright_tract"] += tract * on_sides(sides["cst_hyperintensity"]) * np.float32(TRACT_GAIN * severity)
     if "motor_band_sign" in sides:
         dark = _soft(band(head) & on_sides(sides["motor_band_sign"])) * head.tissue["grey"]
         spots["dark_band"] = dark * np.float32(BAND_LOSS * severity)
@@ -83,6 +88,26 @@ def fa_factors(sides: dict[str, tuple[str, ...]], severity: float) -> dict[str, 
     """What the tract's FA is multiplied by, by side."""
     hurt = sides.get("cst_degeneration", ())
     return {side: 1 - FA_LOSS * severity * (side in hurt) for side in SIDES}
+
+
+def capsule_gain() -> np.ndarray:
+    """How much brighter a healthy tract is in FLAIR, by height: float32, shape (1, 1, z)."""
+    from scipy.special import expit
+
+    (low, high), (_, _, z) = CAPSULE_Z_MM, axes_mm()
+    gain = CAPSULE_GAIN * expit((z - low) / CAPSULE_EDGE_MM) * expit((high - z) / CAPSULE_EDGE_MM)
+    return gain.astype(np.float32)
+
+
+def texture(seed: int) -> np.ndarray:
+    """How white matter varies in FLAIR from place to place: mean 0, standard deviation TEXTURE, smooth; float32, shape SHAPE."""
+    from scipy import ndimage
+
+    shape = tuple(-(-n // TEXTURE_STEP) for n in SHAPE)
+    coarse = np.random.default_rng([seed, 6]).standard_normal(shape, dtype=np.float32)
+    smooth = ndimage.gaussian_filter(coarse, TEXTURE_SIGMA_MM / TEXTURE_STEP)
+    fine = ndimage.zoom(smooth, TEXTURE_STEP, order=1)[tuple(slice(n) for n in SHAPE)]
+    return fine * np.float32(TEXTURE / fine.std())
 
 
 def _soft(mask: np.ndarray) -> np.ndarray:

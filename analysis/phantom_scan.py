@@ -123,12 +123,12 @@ def look_up(image: np.ndarray, template_mm: np.ndarray) -> np.ndarray:
 
 
 def contrast(head: Head, sequence: Weighting) -> np.ndarray:
-    """Intensity on the template, with what was planted: lesions replace, the tract's brightness and the motor band multiply."""
+    """Intensity on the template, with what was planted: lesions replace; the tract's brightness, the texture and the motor band multiply."""
     image = sum(head.tissue[name] * np.float32(sequence.intensity[name]) for name in head.tissue)
     if "lesion" in head.spots:
         image += head.spots["lesion"] * (np.float32(sequence.intensity["lesion"]) - image)
     if sequence.role == "flair" and "bright_tract" in head.spots:
-        image *= 1 + head.spots["bright_tract"]
+        image *= (1 + head.spots["bright_tract"]) * (1 + head.spots["white_texture"])
     if sequence.role == "swi" and "dark_band" in head.spots:
         image *= 1 - head.spots["dark_band"]
     return image

@@ -10,6 +10,7 @@ TITLES = {
     "brain_volumes": "Brain volumes",
     "image_quality": "Image quality",
     "cst_diffusion": "Diffusion of the corticospinal tract",
+    "cst_flair": "Corticospinal tract on FLAIR",
 }
 
 SERIES_NAMES = {
@@ -92,4 +93,4 @@ def _with_error(measurement: Measurement) -> str:
     return f"{measurement.value:.0f} ± {measurement.uncertainty:.0f} {measurement.unit}"
 
 
-SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion, "image_quality": _quality}
+SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion, "cst_flair": _tract_brightness, "image_quality": _quality}

@@ -20,6 +20,7 @@ MODULES = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").r
 INTERFACE = {  # what INTERFACES promises of the markers that exist
     "image_quality": {"snr", "motion"},
     "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
+    "cst_flair": {"cst_flair_contrast"},
     "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry"},
 }
 
