@@ -18,6 +18,8 @@ DISPLACEMENT = Concept("99ALSMRI", "MEAN-DISPL", "Mean displacement of the head 
 FLAIR_CONTRAST = Concept("99ALSMRI", "FLAIR-CONTRAST", "Signal above normal white matter, in spreads of white matter")
 ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
 
+BAND_CONTRAST = Concept("99ALSMRI", "BAND-CONTRAST", "Signal loss of motor cortex against neighboring cortex")
+BAND_SCORE = Concept("99ALSMRI", "BAND-SCORE", "Motor cortex low intensity score (0-2)")
 # structures
 INTRACRANIAL = Concept("SCT", "128319008", "Intracranial structure")
 HEAD = Concept("SCT", "69536005", "Head")
@@ -32,3 +34,6 @@ CORTICOSPINAL_TRACT = Concept("NEU", "1320", "corticospinal tract")
 LIMITED_QUALITY = Concept("RADLEX", "RID13", "Limited quality")
 CST_HYPERINTENSITY = Concept("99ALSMRI", "FLAIR-CST-HYPER", "FLAIR hyperintensity of corticospinal tract")
 CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")
+BRAINSTEM_ATROPHY = Concept("99ALSMRI", "BRAINSTEM-ATROPHY", "Atrophy of the brainstem")
+MOTOR_CORTEX_ATROPHY = Concept("99ALSMRI", "MOTOR-CORTEX-ATROPHY", "Atrophy of the motor cortex")
+MOTOR_BAND_SIGN = Concept("99ALSMRI", "MOTOR-BAND-SIGN", "Motor band sign")

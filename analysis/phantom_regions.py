@@ -10,15 +10,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.phantom_head import Head, axes_mm, healthy_head
+from analysis.phantom_head import ORIGIN_MM, Head, axes_mm, healthy_head
 
 # |x|: y and z at the upper and at the lower end of the central and the precentral sulcus
 CENTRAL_SULCUS = {8: (-36, 80, -38, 70), 14: (-30, 77, -33, 64), 22: (-28, 77, -28, 56), 30: (-26, 74, -27, 50), 38: (-25, 66, -19, 42),
                   46: (-15, 61, -10, 30), 54: (-9, 52, -3, 22), 62: (-4, 42, -3, 22)}  # fmt: skip
 PRECENTRAL_SULCUS = {8: (-13, 76, -13, 66), 14: (-17, 73, -17, 64), 22: (-13, 72, -12, 58), 30: (-7, 68, -7, 49), 38: (-5, 64, -3, 46),
                      46: (1, 58, 6, 28), 54: (6, 50, 8, 12), 62: (13, 30, 12, 5)}  # fmt: skip
-MEDIAL_MM, LATERAL_MM = 20, 42
-BAND_DEPTH_MM = 5.0
+_SULCI = {"central": CENTRAL_SULCUS, "precentral": PRECENTRAL_SULCUS}
+BAND_LEVELS_MM = {"medial": (6, 20), "intermediate": (20, 42), "lateral": (42, 66)}  # |x|
+BAND_DEPTH_MM, SEARCH_MM = 5.0, 4.0
+BAND_FLOOR_MM, BAND_LOW_FROM_MM = 10.0, 50.0  # the band's lower end, from that |x| on
 # planes across the brainstem: y and z of a point on the midline, and how much z falls per mm forwards. From the posterior commissure to the
 # mammillary bodies; from the notch above the pons to below the colliculi; from the notch below it; above the phantom's cord
 TOP, PONS_TOP, PONS_BOTTOM, BOTTOM = (-26, -2, 0.75), (-12, -23, 0.30), (-26, -50, 0.33), (-42, -66, 0.0)
@@ -45,16 +47,35 @@ def motor_strip(head: Head) -> np.ndarray:
     return between & (z > _floor(x)) & (np.abs(x) > 2) & (np.abs(x) < 66) & head.inside_skull
 
 
+def sulcus_ends_z_mm(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """z of the lower and of the upper end of a sulcus at each x."""
+    table = _SULCI[name]
+    keys = sorted(table)
+    return tuple(np.interp(np.abs(x), keys, [table[k][i] for k in keys]) for i in (3, 1))
+
+
+@lru_cache(maxsize=4)
+def sulcus_y_mm(name: str, behind_mm: float = 0.0) -> np.ndarray:
+    """y of the fluid of a sulcus ("central" or "precentral") at each x and z, shape (x, z): its wall, or one further behind, moved to where
+    the healthy head has most fluid, smoothly."""
+    from scipy import ndimage
+
+    x, _, z = axes_mm()
+    wall = _wall(_SULCI[name], x[:, 0], z[:, 0]) - behind_mm
+    offsets = np.arange(-SEARCH_MM, SEARCH_MM + 0.5, 0.5)
+    places = [np.broadcast_to(axis, (*wall.shape, len(offsets))) for axis in (x, wall[..., None] + offsets, z.reshape(1, -1, 1))]
+    index = [axis - origin for axis, origin in zip(places, ORIGIN_MM, strict=True)]
+    fluid = ndimage.map_coordinates(healthy_head().tissue["csf"], index, order=1) - 0.02 * np.abs(offsets)
+    shift = offsets[np.argmax(ndimage.gaussian_filter(fluid, (1.5, 1.5, 0)), axis=2)]
+    return wall + ndimage.gaussian_filter(shift, 1.5)
+
+
 def band(head: Head) -> np.ndarray:
-    """The posterior bank of the precentral gyrus, boolean: what lies within BAND_DEPTH_MM of the central sulcus."""
+    """The cortex of the precentral gyrus that faces the central sulcus, boolean: what lies within BAND_DEPTH_MM in front of its fluid."""
     x, y, z = axes_mm()
-    return motor_strip(head) & (y < _wall(CENTRAL_SULCUS, x, z) + BAND_DEPTH_MM)
-
-
-def band_levels() -> dict[str, np.ndarray]:
-    """Which |x| belong to the medial, intermediate and lateral part; boolean, shape (x, 1, 1)."""
-    x = np.abs(axes_mm()[0])
-    return {"medial": x <= MEDIAL_MM, "intermediate": (x > MEDIAL_MM) & (x <= LATERAL_MM), "lateral": x > LATERAL_MM}
+    across, fluid_y = np.abs(x), sulcus_y_mm("central")[:, None, :]
+    high_enough = z > np.where(across > BAND_LOW_FROM_MM, BAND_FLOOR_MM, _floor(x))
+    return (y > fluid_y) & (y < fluid_y + BAND_DEPTH_MM) & high_enough & (across > 2) & (across < 66) & head.inside_skull
 
 
 def _above(plane: tuple[float, float, float]) -> np.ndarray:

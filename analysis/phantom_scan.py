@@ -14,6 +14,7 @@ import numpy as np
 from analysis.phantom_head import ORIGIN_MM, Head
 from analysis.phantom_shape import Shape, rotation
 from analysis.phantom_tracts import FLUID_MD, GREY_MD, SOFT_MD, Fibres
+from analysis.phantom_veins import vein_loss
 from analysis.volume import Diffusion, Volume
 
 SLAB = 8
@@ -123,7 +124,7 @@ def look_up(image: np.ndarray, template_mm: np.ndarray) -> np.ndarray:
 
 
 def contrast(head: Head, sequence: Weighting) -> np.ndarray:
-    """Intensity on the template, with what was planted: lesions replace; the tract's brightness, the texture and the motor band multiply."""
+    """Intensity on the template, with what was planted: lesions replace; tract, texture and motor band multiply."""
     image = sum(head.tissue[name] * np.float32(sequence.intensity[name]) for name in head.tissue)
     if "lesion" in head.spots:
         image += head.spots["lesion"] * (np.float32(sequence.intensity["lesion"]) - image)
@@ -163,6 +164,8 @@ def scan(head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coars
     shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
     random, weights = _stream(sequence, seed)
     image = contrast(head, sequence)
+    if sequence.role == "swi":
+        image *= 1 - vein_loss(head, seed)
     out = np.empty(shape, np.uint16)
     steps = _points_within(affine, sequence.supersample)
     for slab in _slabs(head, shape_of_head, shape, affine):

@@ -6,13 +6,13 @@ what each number is the truth of; a marker that measures something else may diff
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.phantom_findings import FINDINGS, SIDES, Lesion
 from analysis.phantom_head import Head, axes_mm
-from analysis.phantom_regions import band, band_levels, brainstem, motor_strip
+from analysis.phantom_regions import BAND_LEVELS_MM, band, brainstem, motor_strip
 from analysis.phantom_scan import SEQUENCES, contrast, look_up
 from analysis.phantom_shape import Shape
 from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, Fibres
@@ -28,12 +28,15 @@ DEFINITIONS = {
     "precentral_thickness": "grey matter of the gyrus divided by the area of its white surface",
     "cst_flair_contrast": "noise-free FLAIR signal of the tract, median of the medians of sections of 3 mm, minus that of frontal and "
     "occipital white matter, over the robust standard deviation of deep white matter above z 0 at 3 mm (noise-free: the texture alone)",
-    "motor_band_contrast": "1 - noise-free SWI signal of grey matter in the posterior bank of the precentral gyrus over that in its rest",
+    "motor_band_contrast": "the share of its SWI signal that the grey matter facing the central sulcus from the front has lost, noise-free "
+    "and without veins, between |x| 6, 20, 42 and 66 mm; its neighbours, and it without a band, lose none",
+    "motor_band_score": "0, 1 where the true contrast is at least 0.12, 2 where it is at least 0.25",
     "snr": "mean noise-free signal of what lies 25 mm and more under the surface, in the upper 100 mm of the head, over the noise",
     "motion": "0: the phantom does not move",
     "lesion_count": "lesions that were planted; their volume from fractions",
 }
 REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
+BAND_SCORES = (0.12, 0.25)
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 TRACT_PURITY = 0.5
 DEEP_MM, UPPER_MM, LOOK_STEP = 25.0, 100.0, 4
@@ -191,17 +194,18 @@ def _normal_white_matter(image: np.ndarray, white: np.ndarray, cst: np.ndarray) 
 
 
 def _band(patient: _Patient) -> list[dict[str, object]]:
-    signal = patient.at(contrast(patient.head, SEQUENCES["swi"]))
-    grey, bank = patient.at(patient.head.tissue["grey"]) > 0.8, patient.at(band(patient.head)) > 0.8
-    strip = patient.at(motor_strip(patient.head)) > 0.8
-    sides, out = _sides(patient.points), []
-    for level, mask in band_levels().items():
-        x = np.abs(patient.points[0])
-        limits = np.flatnonzero(mask.ravel()[98:])
-        at_level = (x >= limits[0]) & (x <= limits[-1])
+    """Against the same head without the band: what its neighbours would look like with the same share of grey matter in each voxel."""
+    head = patient.head
+    usual = replace(head, spots={name: spot for name, spot in head.spots.items() if name != "dark_band"})
+    lost = patient.at(contrast(usual, SEQUENCES["swi"]) - contrast(head, SEQUENCES["swi"]))
+    grey, bank = patient.at(head.tissue["grey"]) * SEQUENCES["swi"].intensity["grey"], patient.at(band(head)) > 0.5
+    x, sides, out = np.abs(patient.points[0]), _sides(patient.points), []
+    for level, (low, high) in BAND_LEVELS_MM.items():
         for side in SIDES:
-            here = grey & strip & at_level & sides[side]
-            out.append(_entry("motor_band_contrast", 1 - signal[here & bank].mean() / signal[here & ~bank].mean(), "1", side, level))
+            here = bank & sides[side] & (x > low) & (x <= high)
+            loss = lost[here].sum() / grey[here].sum()
+            out.append(_entry("motor_band_contrast", loss, "1", side, level))
+            out.append(_entry("motor_band_score", sum(loss >= least for least in BAND_SCORES), "1", side, level))
     return out
 
 

@@ -11,6 +11,7 @@ TITLES = {
     "image_quality": "Image quality",
     "cst_diffusion": "Diffusion of the corticospinal tract",
     "cst_flair": "Corticospinal tract on FLAIR",
+    "motor_band": "Motor band sign",
 }
 
 SERIES_NAMES = {
@@ -93,4 +94,17 @@ def _with_error(measurement: Measurement) -> str:
     return f"{measurement.value:.0f} ± {measurement.uncertainty:.0f} {measurement.unit}"
 
 
-SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion, "cst_flair": _tract_brightness, "image_quality": _quality}
+def _band(outcome: Outcome) -> str:
+    scores = [m for m in outcome.measurements if m.name == "motor_band_score"]
+    total = {side: sum(int(m.value) for m in scores if m.side == side) for side in ("left", "right")}
+    count = {side: sum(m.side == side for m in scores) for side in ("left", "right")}
+    words = "; ".join(
+        f"{finding.side} {finding.value} (score {total[finding.side]} of {2 * count[finding.side]})"
+        if count[finding.side]
+        else f"{finding.side} not assessed"
+        for finding in outcome.findings
+    )
+    return f"{words}; supportive only: the motor cortex also darkens with age, and the score has no reference population."
+
+
+SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion, "cst_flair": _tract_brightness, "motor_band": _band, "image_quality": _quality}

@@ -22,6 +22,8 @@ INTERFACE = {  # what INTERFACES promises of the markers that exist
     "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
     "cst_flair": {"cst_flair_contrast"},
     "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry"},
+    "motor_band": {"motor_band_contrast", "motor_band_score"},
+    "precentral_gyrus": {"precentral_volume", "precentral_thickness", "postcentral_thickness", "precentral_postcentral_ratio"},
 }
 
 
