@@ -8,6 +8,8 @@ from analysis.outcome import Concept
 
 # quantities
 VOLUME = Concept("SCT", "118565006", "Volume")
+THICKNESS = Concept("LN", "59089-3", "Thickness")
+THICKNESS_RATIO = Concept("99ALSMRI", "THICKNESS-RATIO", "Ratio of cortical thickness, precentral over postcentral")
 FRACTIONAL_ANISOTROPY = Concept("DCM", "110808", "Fractional Anisotropy")
 MEAN_DIFFUSIVITY = Concept("DCM", "113202", "Mean Diffusivity")
 RADIAL_DIFFUSIVITY = Concept("DCM", "113203", "Radial Diffusivity")
@@ -16,10 +18,10 @@ SIGNAL_TO_NOISE = Concept("DCM", "113060", "Signal to noise")
 GHOSTING = Concept("RADLEX", "RID11423", "Motion related artifact")
 DISPLACEMENT = Concept("99ALSMRI", "MEAN-DISPL", "Mean displacement of the head between volumes")
 FLAIR_CONTRAST = Concept("99ALSMRI", "FLAIR-CONTRAST", "Signal above normal white matter, in spreads of white matter")
-ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
-
 BAND_CONTRAST = Concept("99ALSMRI", "BAND-CONTRAST", "Signal loss of motor cortex against neighboring cortex")
 BAND_SCORE = Concept("99ALSMRI", "BAND-SCORE", "Motor cortex low intensity score (0-2)")
+ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
+
 # structures
 INTRACRANIAL = Concept("SCT", "128319008", "Intracranial structure")
 HEAD = Concept("SCT", "69536005", "Head")
@@ -29,11 +31,17 @@ GREY_MATTER = Concept("SCT", "389081007", "Gray Matter")
 WHITE_MATTER = Concept("SCT", "389080008", "White Matter")
 CEREBROSPINAL_FLUID = Concept("SCT", "65216001", "Cerebrospinal Fluid")
 CORTICOSPINAL_TRACT = Concept("NEU", "1320", "corticospinal tract")
+POSTCENTRAL_GYRUS = Concept("NEU", "105", "postcentral gyrus")
+PRECENTRAL_GYRUS = Concept("NEU", "89", "precentral gyrus")
+BRAIN_STEM = Concept("SCT", "119238007", "Brain Stem")
+MIDBRAIN = Concept("SCT", "61962009", "Midbrain")
+PONS = Concept("SCT", "49557009", "Pons")
+MEDULLA = Concept("NEU", "698", "medulla oblongata")
 
 # findings
 LIMITED_QUALITY = Concept("RADLEX", "RID13", "Limited quality")
 CST_HYPERINTENSITY = Concept("99ALSMRI", "FLAIR-CST-HYPER", "FLAIR hyperintensity of corticospinal tract")
-CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")
 BRAINSTEM_ATROPHY = Concept("99ALSMRI", "BRAINSTEM-ATROPHY", "Atrophy of the brainstem")
 MOTOR_CORTEX_ATROPHY = Concept("99ALSMRI", "MOTOR-CORTEX-ATROPHY", "Atrophy of the motor cortex")
 MOTOR_BAND_SIGN = Concept("99ALSMRI", "MOTOR-BAND-SIGN", "Motor band sign")
+CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")

@@ -58,14 +58,19 @@ class _Patient:
 
 
 def _patient(head: Head, shape: Shape) -> _Patient:
-    inside = head.inside_skull.astype(np.float32)
+    return _Patient(head, _points(head.inside_skull, shape))
+
+
+def _points(region: np.ndarray, shape: Shape) -> np.ndarray:
+    """Template points (3, n) under the voxels of the patient's grid that lie in a region of the template."""
+    inside = region.astype(np.float32)
     x, y, z = (np.arange(-reach, reach + STEP_MM, STEP_MM) for reach in REACH_MM)
     kept = []
     for level in z:
         plane = np.stack(np.meshgrid(x, y, [level], indexing="ij")).reshape(3, -1) + shape.middle_mm[:, None]
         template = shape.template_from_lps(plane)
         kept.append(template[:, look_up(inside, template) > 0.5])
-    return _Patient(head, np.concatenate(kept, axis=1))
+    return np.concatenate(kept, axis=1)
 
 
 def _entry(name: str, value: float, unit: str, side: str | None = None, level: str | None = None) -> dict[str, object]:
@@ -81,7 +86,7 @@ def measurements(
         "brain_volumes": _volumes(patient),
         "cst_diffusion": _tract(patient, fibres),
         "callosum_diffusion": _callosum(patient, fibres),
-        "brainstem": _brainstem(patient),
+        "brainstem": _brainstem(head, shape),
         "precentral_gyrus": _precentral(patient, shape),
         "cst_flair": _flair(patient, fibres),
         "motor_band": _band(patient),
@@ -143,9 +148,15 @@ def _callosum(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
     return [_entry("callosal_motor_fa", value["fa"].mean(), "1"), _entry("callosal_motor_md", value["md"].mean(), DIFFUSIVITY_UNIT)]
 
 
-def _brainstem(patient: _Patient) -> list[dict[str, object]]:
-    solid = patient.head.tissue["grey"] + patient.head.tissue["white"]
-    return [_entry(f"{name}_volume", patient.ml(solid * part), "ml") for name, part in brainstem().items()]
+def _brainstem(head: Head, shape: Shape) -> list[dict[str, object]]:
+    """The medulla reaches below the foramen magnum of the phantom, so the points are the brainstem's own."""
+    from scipy import ndimage
+
+    parts = brainstem()
+    near = ndimage.binary_dilation(np.logical_or.reduce(list(parts.values())), iterations=2)
+    patient = _Patient(head, _points(near, shape))
+    solid = head.tissue["grey"] + head.tissue["white"]
+    return [_entry(f"{name}_volume", patient.ml(solid * part), "ml") for name, part in parts.items()]
 
 
 def _precentral(patient: _Patient, shape: Shape) -> list[dict[str, object]]:

@@ -8,7 +8,9 @@ from analysis.outcome import FAILED, MEASURED, Measurement, Outcome
 
 TITLES = {
     "brain_volumes": "Brain volumes",
+    "brainstem": "Brainstem",
     "image_quality": "Image quality",
+    "precentral_gyrus": "Motor cortex",
     "cst_diffusion": "Diffusion of the corticospinal tract",
     "cst_flair": "Corticospinal tract on FLAIR",
     "motor_band": "Motor band sign",
@@ -52,6 +54,13 @@ def _volumes(outcome: Outcome) -> str:
     return f"brain {_with_error(brain)}, {share:.0f} % of the intracranial volume of {_with_error(whole)}; no reference population."
 
 
+def _brainstem(outcome: Outcome) -> str:
+    parts = [f"{m.name.removesuffix('_volume')} {m.value:.1f} ± {m.uncertainty:.1f} ml" for m in outcome.measurements]
+    parts += [f"{gap.name.removesuffix('_volume')} {_lower(gap.reason)}" for gap in outcome.gaps]
+    (atrophy,) = outcome.findings
+    return ", ".join(parts) + f"; atrophy: {atrophy.value}" + (f", {_lower(atrophy.reason)}." if atrophy.reason else ".")
+
+
 def _diffusion(outcome: Outcome) -> str:
     fa = {(m.side, m.level): m for m in outcome.measurements if m.name == "cst_fa"}
     level = "whole" if ("left", "whole") in fa or ("right", "whole") in fa else "plic"
@@ -90,6 +99,27 @@ def _tract_brightness(outcome: Outcome) -> str:
     return f"{'measured on T2; ' if role == 't2' else ''}{signal}hyperintensity along the tract: {found}; no reference population."
 
 
+def _motor_cortex(outcome: Outcome) -> str:
+    value = {(m.name, m.side): m for m in outcome.measurements}
+    parts = [_thickness_words(value, side) for side in ("left", "right") if ("precentral_thickness", side) in value]
+    if not parts:
+        volumes = [f"{m.side} {m.value:.1f} ml" for m in outcome.measurements if m.name == "precentral_volume"]
+        return f"volume of the grey matter {', '.join(volumes)}; thickness not measured: {_lower(outcome.gaps[0].reason)}."
+    found = "; ".join(
+        f"{finding.side} {finding.value}" + (f" ({_lower(finding.reason)})" if finding.reason else "") for finding in outcome.findings
+    )
+    if len({(finding.value, finding.reason) for finding in outcome.findings}) == 1:
+        found = found.split("; ")[0].split(" ", 1)[1]
+    return f"thickness of the precentral gyrus {', '.join(parts)}; atrophy {found}."
+
+
+def _thickness_words(value: dict, side: str) -> str:
+    """`left 2.41 ± 0.10 mm (percentile 38; 1.24 times the postcentral gyrus)`."""
+    thick, ratio = value["precentral_thickness", side], value["precentral_postcentral_ratio", side]
+    place = f"percentile {thick.reference.percentile:.0f}; " if thick.reference else ""
+    return f"{side} {thick.value:.2f} ± {thick.uncertainty:.2f} mm ({place}{ratio.value:.2f} times the postcentral gyrus)"
+
+
 def _with_error(measurement: Measurement) -> str:
     return f"{measurement.value:.0f} ± {measurement.uncertainty:.0f} {measurement.unit}"
 
@@ -107,4 +137,12 @@ def _band(outcome: Outcome) -> str:
     return f"{words}; supportive only: the motor cortex also darkens with age, and the score has no reference population."
 
 
-SENTENCES = {"brain_volumes": _volumes, "cst_diffusion": _diffusion, "cst_flair": _tract_brightness, "motor_band": _band, "image_quality": _quality}
+SENTENCES = {
+    "brain_volumes": _volumes,
+    "brainstem": _brainstem,
+    "precentral_gyrus": _motor_cortex,
+    "cst_diffusion": _diffusion,
+    "cst_flair": _tract_brightness,
+    "motor_band": _band,
+    "image_quality": _quality,
+}

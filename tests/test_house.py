@@ -19,11 +19,12 @@ ANALYSIS = sorted((ROOT / "analysis").glob("**/*.py"))
 MODULES = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__") for path in NODE + ANALYSIS]
 INTERFACE = {  # what INTERFACES promises of the markers that exist
     "image_quality": {"snr", "motion"},
+    "brainstem": {"midbrain_volume", "pons_volume", "medulla_volume"},
     "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
     "cst_flair": {"cst_flair_contrast"},
-    "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry"},
     "motor_band": {"motor_band_contrast", "motor_band_score"},
     "precentral_gyrus": {"precentral_volume", "precentral_thickness", "postcentral_thickness", "precentral_postcentral_ratio"},
+    "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry"},
 }
 
 
