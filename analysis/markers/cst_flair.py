@@ -9,7 +9,7 @@ the mean of frontal and occipital white matter, in units of the spread of deep w
 Trust: six series of two phantom heads that nothing was tuned on (seeds 11 and 12; with T1, 1.2 mm; tract 0, 9, 17 and 35 % brighter on one
 or both sides, 24 vascular lesions, more noise): error 0.3 spreads (root mean square of 60 values), 0.8 at most; healthy levels −1.7 to
 1.6, and 35 % is 6 to 10. The finding: healthy heads and sides absent, with the lesions too; 17 and 35 % present; 9 % missed (absent,
-indeterminate). The tuning heads (seeds 1 and 3) again with axial slices of 5 and 6.5 mm, voxels of 2 mm, twice the noise, and tissues by the
+indeterminate). The tuning heads (seeds 1 and 3) again with axial slices of 5 and 6.5 mm, voxels of 2 mm, twice the noise, tissues by the
 template alone: 0.3 to 0.7 (single level 2.0, at 6.5 mm), same findings. One real FLAIR of a presumably healthy head, without T1: −1.5 to
 1.2, absent, spread 4.2 %. T2 on the phantom alone: 0.4 to 0.9. Not measured: rescans, patients, a real T2, real vascular disease.
 Refuses: what is not a head on FLAIR or T2; a series that does not lie over the T1; a field of view without frontal, occipital or enough
