@@ -31,7 +31,7 @@ def _run(marker: Marker, examination: Examination, clock: Callable[[], float]) -
     missing = [group for group in marker.needs if not any(role in examination.images for role in group)]
     try:
         if missing:
-            raise NotMeasurable(_missing(missing))
+            raise NotMeasurable(_missing(missing, examination.sent))
         outcome = marker.measure(examination)
     except NotMeasurable as reason:
         outcome = Outcome(marker.name, marker.version, NOT_MEASURABLE, str(reason))
@@ -40,6 +40,9 @@ def _run(marker: Marker, examination: Examination, clock: Callable[[], float]) -
     return replace(outcome, seconds=clock() - start)
 
 
-def _missing(groups: list[tuple[str, ...]]) -> str:
+def _missing(groups: list[tuple[str, ...]], sent: frozenset[str]) -> str:
     words = ", and no ".join(" or ".join(ROLE_WORDS[role] for role in group) for group in groups)
-    return f"the study has no {words} that can be used"
+    sentence = f"the study has no {words} that can be used"
+    if any("t1" in group for group in groups) and "t1_contrast" in sent:
+        return f"{sentence}: its T1-weighted series is with contrast agent, which brightens vessels and membranes to that of brain"
+    return sentence

@@ -28,12 +28,13 @@ class Patient:
 @dataclass(frozen=True, eq=False)
 class Examination:
     """One study as the engine sees it: at most one image per role. `watch` is told the name of each step when it begins. `norms`: the
-    populations that values are compared with."""
+    populations that values are compared with; `sent`: the roles of all series of the study, used or not."""
 
     images: Mapping[str, Image]
     patient: Patient = Patient()
     watch: Callable[[str], None] = lambda step: None
     norms: tuple[Norm, ...] = ()
+    sent: frozenset[str] = frozenset()
     _done: dict[Any, tuple[Any, BaseException | None]] = field(default_factory=dict, repr=False)
 
     def image(self, role: str) -> Image:

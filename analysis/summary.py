@@ -49,6 +49,9 @@ def _any(outcome: Outcome) -> str:
 
 def _volumes(outcome: Outcome) -> str:
     value = {m.name: m for m in outcome.measurements}
+    if "intracranial_volume" not in value:
+        missing = f"intracranial volume and CSF {_lower(outcome.gaps[0].reason)}"
+        return f"brain {_with_error(value['brain_volume'])}; {missing}; no reference population."
     brain, whole = value["brain_volume"], value["intracranial_volume"]
     share = 100 * brain.value / whole.value
     return f"brain {_with_error(brain)}, {share:.0f} % of the intracranial volume of {_with_error(whole)}; no reference population."

@@ -33,6 +33,7 @@ from node.spool import is_uid
 from node.study import Study, check_one_patient, patient_of, read_studies
 
 PROBLEMS_AT_MOST = 10
+OF_IMAGES = "image_quality"  # says how good the images are, and nothing of the patient
 
 Watch = Callable[[str], None]
 
@@ -53,7 +54,8 @@ def examine(study: Study, watch: Watch = silent) -> tuple[Report, Mapping[str, I
     start = time.monotonic()
     every = markers()
     decisions, images = images_of(study, every, watch)
-    outcomes = analyse(Examination(images, patient_of(study), watch, norms()), every, time.monotonic)
+    sent = frozenset(one.role for one in decisions)
+    outcomes = analyse(Examination(images, patient_of(study), watch, norms(), sent), every, time.monotonic)
     return report_of(study, decisions, images, outcomes, time.monotonic() - start), images
 
 
@@ -84,8 +86,9 @@ def report_of(
     """The report of a study; it says so where nothing at all was measured."""
     chosen = choose(decisions)
     notes = tuple(_note(one, used=one.role in images and chosen.get(one.role) is one.series) for one in decisions)
-    measured = any(outcome.outcome == MEASURED for outcome in outcomes)
-    reasons = tuple(dict.fromkeys(outcome.reason or "" for outcome in outcomes))
+    of_patient = [outcome for outcome in outcomes if outcome.marker != OF_IMAGES]
+    measured = any(outcome.outcome == MEASURED for outcome in of_patient)
+    reasons = tuple(dict.fromkeys(outcome.reason or "" for outcome in of_patient))
     return Report(
         study.study_instance_uid,
         patient_of(study),

@@ -17,8 +17,8 @@ from __future__ import annotations
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Concept, Mask, Measurement, NotMeasurable, Outcome
-from analysis.steps.head import brain_mask, covered_brain
+from analysis.outcome import MEASURED, Concept, Gap, Mask, Measurement, NotMeasurable, Outcome
+from analysis.steps.head import brain_mask, covered_brain, skull_stripped
 from analysis.steps.tissue import tissue_fractions
 
 NAME, VERSION = "brain_volumes", 1
@@ -26,6 +26,13 @@ LEAST_COVERED = 0.99
 NO_REFERENCE = "no published population was measured with this method; compare with the site's own controls"
 # One standard error as a share of the value: what phantom, tilts and voxel size showed together (Trust).
 ERROR = {"intracranial_volume": 0.04, "brain_volume": 0.02, "grey_matter_volume": 0.02, "white_matter_volume": 0.03, "csf_volume": 0.15}
+# What a millimetre more of the longest edge of a voxel adds to it (Trust).
+ERROR_PER_MM = {
+    "intracranial_volume": 0.005, "brain_volume": 0.015, "grey_matter_volume": 0.015, "white_matter_volume": 0.02, "csf_volume": 0.06
+}  # fmt: skip
+FINE_MM, COARSE_MM = 1.0, 2.0
+OF_FLUID = ("intracranial_volume", "csf_volume")
+STRIPPED = "not measurable: the T1 series comes already skull-stripped, so the fluid under the skull is not in it"
 SITES = {
     "intracranial_volume": concepts.INTRACRANIAL,
     "brain_volume": concepts.BRAIN,
@@ -52,17 +59,31 @@ def measure(examination: Examination) -> Outcome:
         "white_matter_volume": ml["white"],
         "csf_volume": ml["csf"],
     }
+    without_fluid = examination.once(skull_stripped)
+    coarse_mm = max(float(t1.spacing_mm.max()) - FINE_MM, 0.0)
     return Outcome(
         NAME,
         VERSION,
         MEASURED,
-        measurements=tuple(_volume(name, value, SITES[name]) for name, value in values.items()),
+        measurements=tuple(
+            _volume(name, value, SITES[name], coarse_mm) for name, value in values.items() if not (without_fluid and name in OF_FLUID)
+        ),
+        gaps=tuple(Gap(name, STRIPPED) for name in OF_FLUID if without_fluid),
         masks=(Mask("brain", "t1", mask, concepts.BRAIN),),
+        notes=notes(float(t1.spacing_mm.max()), without_fluid),
     )
 
 
-def _volume(name: str, value_ml: float, site: Concept) -> Measurement:
-    return Measurement(name, value_ml, "ml", concepts.VOLUME, site, uncertainty=ERROR[name] * value_ml, no_reference=NO_REFERENCE)
+def _volume(name: str, value_ml: float, site: Concept, coarse_mm: float) -> Measurement:
+    share = ERROR[name] + ERROR_PER_MM[name] * coarse_mm
+    return Measurement(name, value_ml, "ml", concepts.VOLUME, site, uncertainty=share * value_ml, no_reference=NO_REFERENCE)
+
+
+def notes(voxel_mm: float, without_fluid: bool) -> tuple[str, ...]:
+    """What a reader must know of the image. `voxel_mm`: the longest edge of a voxel."""
+    coarse = f"The voxels are up to {voxel_mm:.1f} mm long: sulci are blurred, and the errors are stated larger for it."
+    stripped = "The T1 series comes without skull and scalp. Brain, grey and white matter are measured; what was cut away cannot be."
+    return (*([coarse] if voxel_mm >= COARSE_MM else []), *([stripped] if without_fluid else []))
 
 
 MARKER = Marker(NAME, VERSION, needs=(("t1",),), gives=tuple(SITES), findings=(), measure=measure, doc=__doc__)
