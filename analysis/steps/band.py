@@ -18,7 +18,7 @@ from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import Side
 from analysis.steps.coregistration import Laid, on_template
-from analysis.steps.space import lps_grid, sample, share_inside
+from analysis.steps.space import around, lps_grid, sample, share_inside
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
 
@@ -64,9 +64,11 @@ class Cortex:
 
 @cache
 def strip_of_template() -> tuple[Volume, Volume, Volume]:
-    """On the template at 1 mm: the gyrus (PRECENTRAL ... ELSEWHERE, uint8) of each place, with the sulci and the space over it; the part of
-    the precentral gyrus that is nearest (2 * index in LEVELS + index in SIDES, uint8); the distance from the precentral gyrus, mm."""
+    """On the template at 1 mm, around the strip: the gyrus (PRECENTRAL ... ELSEWHERE, uint8) of each place, with the sulci and the space
+    over it; the part of the precentral gyrus that is nearest (2 * index in LEVELS + index in SIDES, uint8); how far inside REACH_MM of that
+    gyrus the place is, mm, 0 beyond."""
     labels = atlas.labels("cortex")
+    labels = labels.part(around(labels.with_array(labels.array > 0), int(REACH_MM)))
     gyrus, part = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
     for one in (one for one in atlas.parts() if one.image == "cortex" and one.structure in GYRI):
         gyrus[one.label] = GYRI[one.structure]
@@ -77,8 +79,9 @@ def strip_of_template() -> tuple[Volume, Volume, Volume]:
     own = np.where(away <= CORE_MM, gyrus[labels.array][tuple(nearest)], ELSEWHERE)
     precentral = gyrus[labels.array] == PRECENTRAL
     from_precentral, nearest = ndimage.distance_transform_edt(~precentral, return_indices=True)
+    reach = np.maximum(REACH_MM - from_precentral, 0.0)
     nearest_part = part[labels.array][tuple(nearest)]
-    return labels.with_array(own.astype(np.uint8)), labels.with_array(nearest_part), labels.with_array(from_precentral.astype(np.float32))
+    return labels.with_array(own.astype(np.uint8)), labels.with_array(nearest_part), labels.with_array(reach.astype(np.float32))
 
 
 def motor_strip(examination: Examination, role: str) -> Cortex:
@@ -87,10 +90,10 @@ def motor_strip(examination: Examination, role: str) -> Cortex:
     box = _box(series, laid)
     part = series.part(box)
     tissues = _tissues(examination, laid, part)
-    _, nearest, away = strip_of_template()
+    _, nearest, reach = strip_of_template()
     template_lps = laid.place.template_on(part)
     gyrus, from_post_mm = _settled(examination, laid, part)
-    code, near = sample(nearest, template_lps, order=0), sample(away, template_lps) <= REACH_MM
+    code, near = sample(nearest, template_lps, order=0), sample(reach, template_lps) > 0
     convexity = (np.abs(template_lps[0]) > MIDLINE_MM) & (template_lps[2] > LOWEST_Z_MM)
     bank = (gyrus == PRECENTRAL) & (from_post_mm <= BANK_MM) & convexity
     others = np.isin(gyrus, (POSTCENTRAL, FRONTAL)) & near & convexity
@@ -105,7 +108,7 @@ def motor_strip(examination: Examination, role: str) -> Cortex:
 def _box(series: Volume, laid: Laid) -> tuple[slice, slice, slice]:
     """The voxels of the series around the motor strip; the whole series where there is none in it."""
     place = laid.place
-    near = sample(strip_of_template()[2], place.template_lps) < REACH_MM
+    near = sample(strip_of_template()[2], place.template_lps) > 0
     inside = near & (sample(atlas.template()["inside"], place.template_lps, order=0) > 0)
     if not inside.any():
         return tuple(slice(0, size) for size in series.array.shape)
@@ -150,20 +153,19 @@ def _settled(examination: Examination, laid: Laid, part: Volume) -> tuple[np.nda
     fine = _isotropic(part)
     csf, grey, white = _tissues(examination, laid, fine)
     own = sample(strip_of_template()[0], laid.place.template_on(fine), order=0)
-    seeds = np.zeros(own.shape, np.int32)
-    for code in (PRECENTRAL, POSTCENTRAL, FRONTAL, ELSEWHERE):
-        deep = ndimage.distance_transform_edt(own == code) * FINE_MM > CORE_MM
-        seeds[deep & (white > CORE_WHITE)] = code
-    gyrus = watershed(csf + 0.5 * grey, seeds)
+    border = ndimage.maximum_filter(own, 3) != ndimage.minimum_filter(own, 3)
+    core = (ndimage.distance_transform_edt(~border) * FINE_MM >= CORE_MM) & (white > CORE_WHITE)
+    seeds = np.where(core, np.where(own == 0, ELSEWHERE, own), 0).astype(np.int32)
+    gyrus = watershed(csf + 0.5 * grey, seeds, mask=csf + grey + white > 0.5)
     away = ndimage.distance_transform_edt(gyrus != POSTCENTRAL) * FINE_MM
     lps = lps_grid(part)
     return sample(fine.with_array(gyrus.astype(np.uint8)), lps, order=0), sample(fine.with_array(away.astype(np.float32)), lps)
 
 
 def _isotropic(part: Volume) -> Volume:
-    """An empty grid of FINE_MM over the part."""
+    """An empty grid of FINE_MM that reaches a little beyond the part."""
     factor = FINE_MM / part.spacing_mm
-    shape = np.floor((np.array(part.array.shape) - 1) / factor).astype(int) + 1
+    shape = np.ceil((np.array(part.array.shape) - 1) / factor).astype(int) + 2
     return Volume(np.zeros(shape, np.uint8), part.lps_from_index @ np.diag([*factor, 1.0]))
 
 
@@ -180,19 +182,23 @@ def _covered(series: Volume, laid: Laid, side: Side, level: str) -> float:
     return share_inside(series, laid.place, template_lps)
 
 
-def dark_lines(part: Volume, even: np.ndarray) -> np.ndarray:
-    """How much of a dark line runs through each voxel: the second of the three curvatures of the brightness `even`, over LINE_MM, where the
-    image is dark across two directions and hardly changes along the third; 0 elsewhere. A sheet is dark across one direction only."""
+def dark_lines(part: Volume, even: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """How much of a dark line runs through each voxel of `where` (boolean): the second of the three curvatures of the brightness `even`,
+    over LINE_MM, where the image is dark across two directions and hardly changes along the third; 0 elsewhere. A sheet is dark across one
+    direction only."""
     step_mm = max(float(part.spacing_mm.min()), LEAST_STEP_MM)
     factor = step_mm / part.spacing_mm
     shape = np.floor((np.array(part.array.shape) - 1) / factor).astype(int) + 1
     fine = ndimage.affine_transform(even, np.diag(factor), output_shape=tuple(shape), order=1)
-    curve = np.empty((*fine.shape, 3, 3), np.float32)
+    asked = ndimage.affine_transform(ndimage.binary_dilation(where), np.diag(factor), output_shape=tuple(shape), order=0)
+    curve = np.empty((int(asked.sum()), 3, 3), np.float32)
     for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
         order = [(axis == i) + (axis == j) for axis in range(3)]
-        curve[..., i, j] = curve[..., j, i] = ndimage.gaussian_filter(fine, LINE_MM / step_mm, order=order) * (LINE_MM / step_mm) ** 2
-    least, second, _ = np.moveaxis(np.linalg.eigvalsh(curve), -1, 0)
-    line = np.where((second > 0) & (np.abs(least) < second), second, 0.0).astype(np.float32)
+        bent = ndimage.gaussian_filter(fine, LINE_MM / step_mm, order=order)[asked]
+        curve[:, i, j] = curve[:, j, i] = bent * (LINE_MM / step_mm) ** 2
+    least, second, _ = np.linalg.eigvalsh(curve).T
+    line = np.zeros(fine.shape, np.float32)
+    line[asked] = np.where((second > 0) & (np.abs(least) < second), second, 0.0)
     return ndimage.affine_transform(line, np.diag(1.0 / factor), output_shape=part.array.shape, order=1)
 
 
