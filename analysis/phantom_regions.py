@@ -17,6 +17,9 @@ CENTRAL_SULCUS = {8: (-36, 80, -38, 70), 14: (-30, 77, -33, 64), 22: (-28, 77, -
                   46: (-15, 61, -10, 30), 54: (-9, 52, -3, 22), 62: (-4, 42, -3, 22)}  # fmt: skip
 PRECENTRAL_SULCUS = {8: (-13, 76, -13, 66), 14: (-17, 73, -17, 64), 22: (-13, 72, -12, 58), 30: (-7, 68, -7, 49), 38: (-5, 64, -3, 46),
                      46: (1, 58, 6, 28), 54: (6, 50, 8, 12), 62: (13, 30, 12, 5)}  # fmt: skip
+# |x|: z of the lower end of both gyri: above the cingulate gyrus, at the bottom of the sulci, at the lateral fissure
+GYRUS_FLOOR_Z_MM = {8: 48, 14: 50, 22: 48, 30: 42, 38: 32, 46: 14, 54: 4, 62: 4}
+SENSORY_MM = 14.0
 _SULCI = {"central": CENTRAL_SULCUS, "precentral": PRECENTRAL_SULCUS}
 BAND_LEVELS_MM = {"medial": (6, 20), "intermediate": (20, 42), "lateral": (42, 66)}  # |x|
 BAND_DEPTH_MM, SEARCH_MM = 5.0, 4.0
@@ -41,10 +44,22 @@ def _floor(x: np.ndarray) -> np.ndarray:
 
 
 def motor_strip(head: Head) -> np.ndarray:
-    """The precentral gyrus with its white core, both sides, boolean: between the two sulci, above the lower end of the central one."""
+    """The precentral gyrus with its white core, both sides, boolean: between the two sulci, from the cingulate to the lateral fissure."""
     x, y, z = axes_mm()
-    between = (y > _wall(CENTRAL_SULCUS, x, z)) & (y < _wall(PRECENTRAL_SULCUS, x, z))
-    return between & (z > _floor(x)) & (np.abs(x) > 2) & (np.abs(x) < 66) & head.inside_skull
+    return _gyrus(head) & (y > _wall(CENTRAL_SULCUS, x, z)) & (y < _wall(PRECENTRAL_SULCUS, x, z))
+
+
+def sensory_strip(head: Head) -> np.ndarray:
+    """The postcentral gyrus likewise: what lies within SENSORY_MM behind the central sulcus."""
+    x, y, z = axes_mm()
+    central = _wall(CENTRAL_SULCUS, x, z)
+    return _gyrus(head) & (y < central) & (y > central - SENSORY_MM)
+
+
+def _gyrus(head: Head) -> np.ndarray:
+    x, _, z = axes_mm()
+    lowest = np.interp(np.abs(x), sorted(GYRUS_FLOOR_Z_MM), [GYRUS_FLOOR_Z_MM[k] for k in sorted(GYRUS_FLOOR_Z_MM)])
+    return (z > lowest) & (np.abs(x) > 2) & (np.abs(x) < 66) & head.inside_skull
 
 
 def sulcus_ends_z_mm(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

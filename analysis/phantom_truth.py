@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.phantom_findings import FINDINGS, SIDES, Lesion
+from analysis.phantom_cortex import mean_thickness_mm
+from analysis.phantom_findings import FINDINGS, SIDES, Lesion, on_sides
 from analysis.phantom_head import Head, axes_mm
-from analysis.phantom_regions import BAND_LEVELS_MM, band, brainstem, motor_strip
+from analysis.phantom_regions import BAND_LEVELS_MM, band, brainstem, motor_strip, sensory_strip
 from analysis.phantom_scan import SEQUENCES, contrast, look_up
 from analysis.phantom_shape import Shape
 from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, Fibres
@@ -24,8 +25,9 @@ DEFINITIONS = {
     "cst_fa_asymmetry": "100 (right - left) / mean of both, whole tract",
     "callosal_motor_fa": "mean over callosal fibres within 8 mm of the midline between y -17 and -4 of the template",
     "midbrain_volume": "grey and white matter of the brainstem between planes across it; pons and medulla likewise",
-    "precentral_volume": "grey matter between the central and the precentral sulcus",
-    "precentral_thickness": "grey matter of the gyrus divided by the area of its white surface",
+    "precentral_volume": "grey matter between the central and the precentral sulcus, from the cingulate gyrus to the lateral fissure",
+    "precentral_thickness": "mean over the white surface of that gyrus of the way outwards to the fluid or, in a sulcus, to where another "
+    "white surface is as near; of the 14 mm behind the central sulcus likewise (postcentral_thickness), and their ratio",
     "cst_flair_contrast": "noise-free FLAIR signal of the tract, median of the medians of sections of 3 mm, minus that of frontal and "
     "occipital white matter, over the robust standard deviation of deep white matter above z 0 at 3 mm (noise-free: the texture alone)",
     "motor_band_contrast": "the share of its SWI signal that the grey matter facing the central sulcus from the front has lost, noise-free "
@@ -160,18 +162,16 @@ def _brainstem(head: Head, shape: Shape) -> list[dict[str, object]]:
 
 
 def _precentral(patient: _Patient, shape: Shape) -> list[dict[str, object]]:
-    """Volume and thickness; the area of the white surface is the integral of the slope of the white fraction, on the template, and
-    the scale of the patient takes it to mm²."""
-    strip = motor_strip(patient.head)
-    white = patient.head.tissue["white"]
-    slope = np.sqrt(sum(np.gradient(white, axis=k) ** 2 for k in range(3)))
-    out = []
+    head, out = patient.head, []
+    motor, sensory = motor_strip(head), sensory_strip(head)
     for side, on_side in _sides(patient.points).items():
-        inside = np.flatnonzero(on_side & (patient.at(strip) > 0.5))
-        grey_mm3 = float(patient.at(patient.head.tissue["grey"], inside).sum(dtype=np.float64))
-        surface_mm2 = float(patient.at(slope, inside).sum(dtype=np.float64)) / shape.scale
-        out.append(_entry("precentral_volume", grey_mm3 / 1000, "ml", side))
-        out.append(_entry("precentral_thickness", grey_mm3 / surface_mm2, "mm", side))
+        inside = np.flatnonzero(on_side & (patient.at(motor) > 0.5))
+        here = on_sides((side,))
+        precentral_mm, postcentral_mm = (mean_thickness_mm(head, shape, strip & here) for strip in (motor, sensory))
+        out.append(_entry("precentral_volume", float(patient.at(head.tissue["grey"], inside).sum(dtype=np.float64)) / 1000, "ml", side))
+        out.append(_entry("precentral_thickness", precentral_mm, "mm", side))
+        out.append(_entry("postcentral_thickness", postcentral_mm, "mm", side))
+        out.append(_entry("precentral_postcentral_ratio", precentral_mm / postcentral_mm, "1", side))
     return out
 
 
