@@ -9,10 +9,11 @@ intracranial volume is what is compared with a population; the value is in ml.
 Trust: two phantom heads (seeds 11 and 12; T1 of 1 mm), whose truth has its own, slightly other cuts: midbrain 8 to 10 %, pons 5 to
 6 %, medulla 2 to 6 % too low. A planted loss of 0.8 mm of the surface took 11, 9 and 18 % of the three in truth; 11, 8 and 13 to 14 %
 were measured. Three real heads: outlines on the surface and cuts at their landmarks by eye, also on a skull-stripped T1 and on one of
-2 mm; midbrain 6.8 to 7.3, pons 14 to 15, medulla 4.2 to 4.5 ml. Together that is more than the 20 to 23 ml which FreeSurfer gives for
+2 mm; midbrain 6.6 to 7.3, pons 14 to 15, medulla 3.9 to 4.5 ml. Together that is more than the 20 to 23 ml which FreeSurfer gives for
 the whole brainstem of healthy adults of 60 years, so that its population would hide a loss and is not used. Not measured: rescans,
 patients, other methods on the same heads.
-Refuses: what is not the T1 of a head; a part that the field of view cuts is a gap, never a small volume.
+Refuses: what is not the T1 of a head; a part that the field of view cuts is a gap, never a small volume; a T1 that ends
+above the middle of the medulla.
 References: Bede 2020, PMC7016370 (medulla and pons in ALS); the population that is not used: Rutherford 2022, 10.7554/eLife.72904.
 """
 
@@ -42,7 +43,9 @@ def measure(examination: Examination) -> Outcome:
     parts = examination.once(brainstem_parts)
     whole = [part for part in parts if part.volume_ml is not None]
     if not whole:
-        raise NotMeasurable("the field of view of the T1 series does not hold any part of the brainstem whole")
+        raise NotMeasurable(
+            "the field of view of the T1 series ends above the middle of the medulla: too little brainstem to tell its parts"
+        )
     intracranial_ml = _intracranial_ml(examination)
     measurements = tuple(_measurement(part, examination, intracranial_ml) for part in whole)
     gaps = tuple(Gap(f"{part.name}_volume", part.reason) for part in parts if part.volume_ml is None)

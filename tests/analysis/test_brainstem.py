@@ -94,7 +94,7 @@ def test_voxels_of_half_the_size_change_little():
     assert volumes(as_the_atlas, grid(step_mm=2.0)) == pytest.approx(TRUE_ML, rel=0.12)
 
 
-@pytest.mark.parametrize(("bottom_mm", "left"), [(-80.0, PARTS), (-60.0, ("midbrain", "pons")), (-35.0, ("midbrain",))])
+@pytest.mark.parametrize(("bottom_mm", "left"), [(-80.0, PARTS), (-62.0, ("midbrain", "pons"))])
 def test_what_the_field_of_view_cuts_is_a_gap_and_never_small(bottom_mm, left):
     outcome = outcome_of(head(as_the_atlas, grid(low=(-40.0, -20.0, bottom_mm))))
     assert outcome.outcome == MEASURED
@@ -108,9 +108,12 @@ def test_what_the_field_of_view_cuts_is_a_gap_and_never_small(bottom_mm, left):
     assert outcome.findings[0].value == "not assessed"
 
 
-def test_a_field_of_view_without_brainstem_is_not_measurable():
-    outcome = outcome_of(head(as_the_atlas, grid(low=(-40.0, -20.0, 5.0), high=(40.0, 70.0, 60.0))))
-    assert outcome.outcome == NOT_MEASURABLE and "ends above it" in outcome.reason
+@pytest.mark.parametrize(
+    ("bottom_mm", "words"), [(5.0, "ends above it"), (-35.0, "ends above the middle of the medulla"), (-50.0, "middle of the medulla")]
+)
+def test_a_field_of_view_that_ends_above_the_medulla_is_not_measurable(bottom_mm, words):
+    outcome = outcome_of(head(as_the_atlas, grid(low=(-40.0, -20.0, bottom_mm), high=(40.0, 70.0, 60.0))))
+    assert outcome.outcome == NOT_MEASURABLE and words in outcome.reason
 
 
 WHOLE = {"low": (-80.0, -80.0, -90.0), "high": (80.0, 115.0, 90.0), "step_mm": 2.0}
