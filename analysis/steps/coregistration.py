@@ -29,7 +29,8 @@ FIXED_STEP_MM, ROUGH_STEP_MM = 1.5, 7.0
 LEAST_SHARED = 0.25
 MARGIN_VOXELS = 4
 LEAST_EXPLAINED = 0.2
-LEAST_SIMILARITY = 0.5
+# Correlation with the template in the contrast of the series, where the field of view reaches; least on T2, for its bright sulci.
+LEAST_SIMILARITY = {"flair": 0.5, "t2": 0.35, "swi": 0.4, "t2star": 0.4}
 WORDS = {"flair": "FLAIR", "t2": "T2", "swi": "susceptibility-weighted", "t2star": "T2*-weighted"}
 
 
@@ -83,11 +84,11 @@ def _directly(series: Volume, role: str) -> Laid:
     fluid = np.clip(inside - grey - white, 0.0, 1.0)
     csf_level, grey_level, white_level = CONTRASTS[role]
     brain = layers["grey"].with_array((csf_level * fluid + grey_level * grey + white_level * white).astype(np.float32))
-    place = placed(series, brain, WORDS[role])
-    if place.similarity < LEAST_SIMILARITY:
+    place = placed(series, brain, WORDS[role], may_be_cut=True)
+    if place.similarity < LEAST_SIMILARITY[role]:
         raise NotMeasurable(
             f"the {WORDS[role]} series does not look like one of a head: its correlation with the template is {place.similarity:.2f}, "
-            f"at least {LEAST_SIMILARITY} is needed"
+            f"at least {LEAST_SIMILARITY[role]} is needed"
         )
     return Laid(place, None, place.similarity**2)
 

@@ -54,9 +54,10 @@ def head_on_template(examination: Examination) -> Placement:
     return place
 
 
-def placed(head: Volume, brain: Volume, name: str) -> Placement:
-    """Where a head lies on the template. `brain`: the template's brain in the contrast of the head. NotMeasurable where the image, called
-    `name`, is too small; whether it is a head is for the caller to say from the similarity."""
+def placed(head: Volume, brain: Volume, name: str, may_be_cut: bool = False) -> Placement:
+    """Where a head lies on the template. `brain`: the template's brain in the contrast of the head. `may_be_cut`: warp and similarity look
+    only where the field of view reaches. NotMeasurable where the image, called `name`, is too small; whether it is a head is for the caller
+    to say from the similarity."""
     small = coarser(head, STEP_MM)
     if min(small.array.shape) * STEP_MM < 60.0 or not np.any(small.array > 0):
         raise NotMeasurable(f"the {name} series does not cover a head: it is less than 60 mm wide in one direction, or empty")
@@ -69,6 +70,10 @@ def placed(head: Volume, brain: Volume, name: str) -> Placement:
         options = {"aff_metric": "mattes", "aff_random_sampling_rate": 0.3, "random_seed": SEED}
         rigid = ants.registration(ants_image(layers["head"]), top, "Rigid", **options)
         affine_file = best_affine(ants, brain, inside, even, starts(ants, folder, rigid["fwdtransforms"][0]))
+        if may_be_cut:
+            field = ants_image(small.with_array(np.ones(small.array.shape, np.float32)))
+            seen = ants.apply_transforms(ants_image(brain), field, [affine_file]).numpy() > 0.5
+            inside = inside.with_array(inside.array & seen)
         place, moved = warped_onto(ants, brain, inside, even, affine_file, WARP_ITERATIONS, small)
     return replace(place, similarity=similarity_of(moved, brain, inside.array))
 
