@@ -9,7 +9,7 @@ from analysis import atlas
 from analysis.engine import analyse
 from analysis.examination import Examination, Patient
 from analysis.marker import Marker
-from analysis.markers.brain_volumes import MARKER, notes
+from analysis.markers.brain_volumes import ERROR_OF_MOTION, MARKER, moved, notes
 from analysis.outcome import MEASURED, NOT_MEASURABLE, NotMeasurable
 from analysis.steps import head
 from analysis.steps.head import head_on_template, skull_stripped
@@ -113,7 +113,19 @@ def test_slices_of_4_mm_are_measured_with_a_larger_error_and_a_note():
     assert len(thin.measurements) == len(thick.measurements) == len(MARKER.gives)
     for a, b in zip(thin.measurements, thick.measurements, strict=True):
         assert b.uncertainty / b.value > 1.2 * a.uncertainty / a.value
-    assert any("up to 4.0 mm long" in note for note in thick.notes) and notes(1.2, without_fluid=False) == ()
+    assert any("up to 4.0 mm long" in note for note in thick.notes) and notes(1.2, without_fluid=False, has_moved=False) == ()
+
+
+def test_a_head_that_moved_is_told_from_one_that_was_still():
+    z, y, x = (np.indices((80, 80, 80)).astype(np.float32) - 39.5) * 3.2
+    random = np.random.default_rng(3)
+    still = np.where((x / 75) ** 2 + (y / 90) ** 2 + (z / 80) ** 2 < 1, 800.0, 0.0) + np.abs(random.normal(0, 8, x.shape))
+    beside = (still > 400).any(axis=1, keepdims=True)  # motion between steps of the encoding spreads the head along one axis
+    ghosts = still + beside * np.abs(random.normal(0, 40, x.shape))
+    grid = np.diag([3.2, 3.2, 3.2, 1.0])
+    assert moved(Volume(ghosts, grid)) and not moved(Volume(still, grid))
+    (note,) = notes(1.0, without_fluid=False, has_moved=True)
+    assert "the errors are stated larger" in note and all(share > 0 for share in ERROR_OF_MOTION.values())
 
 
 def test_a_child_is_measured_and_has_no_adult_reference():
