@@ -2,8 +2,9 @@
 
 The band is the cortex of the precentral gyrus that faces the central sulcus. Gyri come from the atlas by way of the placement; which bank
 is whose is then settled in the patient: the white cores of the gyri grow through grey matter until they meet in a sulcus, so that a
-placement that is a few millimetres off does not exchange the two banks. Tissue comes from the T1 where the study has one, else from the
-template. Dark lines (veins) and places where everything around is dark (sinuses, dropout) are no cortex.
+placement that is a few millimetres off does not exchange the two banks. Tissue comes from the T1, never from the series itself, whose
+cortex is what is in question; without a T1 there is no strip. Dark lines (veins) and places where everything around is dark (sinuses,
+dropout) are no cortex.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy import ndimage
 
 from analysis import atlas
 from analysis.examination import Examination
-from analysis.outcome import Side
+from analysis.outcome import NotMeasurable, Side
 from analysis.steps.coregistration import Laid, on_template
 from analysis.steps.space import around, lps_grid, sample, share_inside
 from analysis.steps.tissue import tissue_fractions
@@ -29,7 +30,7 @@ GYRI = {"precentral_gyrus": PRECENTRAL, "postcentral_gyrus": POSTCENTRAL, "super
 MARGIN_MM = 8.0
 REACH_MM = 20.0  # how far from the precentral gyrus cortex is compared with it
 BANK_MM = 6.0  # cortex and half a sulcus
-MIDLINE_MM = 8.0  # nearer to it no sulcus bounds the band, and the sinus is near
+MIDLINE_MM = 10.0  # nearer to it no sulcus bounds the band, and the sinus is near
 LOWEST_Z_MM = 15.0  # of the template: below is the operculum
 CORE_MM, CORE_WHITE = 2.0, 0.7
 POINT_MM = 0.8  # tissue is averaged over each voxel from points this far apart
@@ -53,13 +54,12 @@ class Region:
 @dataclass(frozen=True, eq=False)
 class Cortex:
     """The strip of the series around both central sulci. `part`: its voxels, `box` where they are in the series; `tissues` (3, ...): CSF,
-    grey and white fractions of each voxel; `by_t1`: whether they come from a T1 of the patient."""
+    grey and white fractions of each voxel."""
 
     part: Volume
     box: tuple[slice, slice, slice]
     tissues: np.ndarray
     regions: tuple[Region, ...]
-    by_t1: bool
 
 
 @cache
@@ -85,8 +85,13 @@ def strip_of_template() -> tuple[Volume, Volume, Volume]:
 
 
 def motor_strip(examination: Examination, role: str) -> Cortex:
-    """The cortex around both central sulci on the series with that role. NotMeasurable where the series cannot be placed."""
-    series, laid = examination.image(role), on_template(examination, role)
+    """The cortex around both central sulci on the series with that role. NotMeasurable without a usable T1, or where the series cannot be
+    placed."""
+    series = examination.image(role)
+    if "t1" not in examination.images:
+        raise NotMeasurable("without a T1 series of the same study the thin cortex cannot be told from white matter and fluid")
+    examination.once(tissue_fractions)
+    laid = on_template(examination, role)
     box = _box(series, laid)
     part = series.part(box)
     tissues = _tissues(examination, laid, part)
@@ -102,7 +107,7 @@ def motor_strip(examination: Examination, role: str) -> Cortex:
         for i, level in enumerate(LEVELS)
         for k, side in enumerate(SIDES)
     )
-    return Cortex(part, box, tissues, regions, laid.t1_from_series is not None)
+    return Cortex(part, box, tissues, regions)
 
 
 def _box(series: Volume, laid: Laid) -> tuple[slice, slice, slice]:
@@ -123,11 +128,6 @@ def _box(series: Volume, laid: Laid) -> tuple[slice, slice, slice]:
 def _tissues(examination: Examination, laid: Laid, grid: Volume) -> np.ndarray:
     """CSF, grey and white fractions of the voxels of a grid of the series: (3, slice, row, column)."""
     lps, points = lps_grid(grid), _points_within(grid)
-    if laid.t1_from_series is None:
-        layers = atlas.template()
-        at = laid.place.template_on(grid)
-        grey, white, inside = (sample(layers[name], at) for name in ("grey", "white", "inside"))
-        return np.stack([np.clip(inside - grey - white, 0, 1), grey, white])
     t1, tissue = examination.image("t1"), examination.once(tissue_fractions)
     turn, shift = laid.t1_from_series[:3, :3].astype(np.float32), laid.t1_from_series[:3, 3].astype(np.float32)
     in_t1 = np.tensordot(turn, lps, axes=1) + shift.reshape(3, 1, 1, 1)

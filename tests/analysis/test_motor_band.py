@@ -48,7 +48,7 @@ def strip(image: np.ndarray, covered: float = 1.0, columns: int = 120) -> Cortex
     near = (np.abs(depth_mm()) < SULCUS_MM + CORTEX_MM + 1.0) & (np.arange(SHAPE[2]) < columns)
     region = Region("left", "medial", near & (depth_mm() < 0), near & (depth_mm() > 0), covered)
     part = Volume(image.astype(np.float32), np.diag([*SPACING_MM, 1.0]))
-    return Cortex(part, tuple(slice(0, size) for size in SHAPE), fractions(), (region,), True)
+    return Cortex(part, tuple(slice(0, size) for size in SHAPE), fractions(), (region,))
 
 
 def image_of(contrast: str = "bright fluid", loss: float = 0.0, noise: float = 0.02) -> np.ndarray:
@@ -154,6 +154,12 @@ def test_voxels_that_cannot_show_a_band_are_refused(spacing, fine):
         refuse_coarse(series)
     with pytest.raises(NotMeasurable, match="too coarse"):
         MARKER.measure(Examination({"t2star": series}))
+
+
+def test_a_study_without_a_t1_is_told_why():
+    series = Volume(np.ones((40, 80, 80), np.float32), np.diag([2.0, 0.9, 0.9, 1.0]))
+    with pytest.raises(NotMeasurable, match="without a T1 series"):
+        MARKER.measure(Examination({"swi": series}))
 
 
 def test_the_darker_half_weighs_the_cortex_of_the_patches():
