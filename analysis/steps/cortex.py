@@ -123,12 +123,14 @@ def distance_from_white(scale: np.ndarray, white: np.ndarray, near: np.ndarray, 
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """Tracks. `index` (n, 3): their starts, at `start_mm` (n,) from the white surface; `seen` (n, k): the tissue scale every STRIDE_MM,
-    NaN after the end; `end_mm` (n,): distance from the white surface to where the track is read, NaN where it found no end."""
+    """Tracks. `index` (n, 3): their starts, at `start_mm` (n,) from the white surface; `seen` (n, k): the tissue scale every STRIDE_MM
+    from there, NaN after the end; `before` (n, 3): likewise back to the surface; `end_mm` (n,): distance from the white surface to where
+    the track is read, NaN where it found no end; `met`: whether fronts met there."""
 
     index: np.ndarray
     start_mm: np.ndarray
     seen: np.ndarray
+    before: np.ndarray
     end_mm: np.ndarray
     met: np.ndarray
 
@@ -149,6 +151,7 @@ def _walk(scale: np.ndarray, distance: np.ndarray, where: np.ndarray, step_mm: f
     end_mm, met = np.full(len(index), np.nan), np.zeros(len(index), bool)
     into_csf_mm = np.full(len(index), np.inf)
     seen[:, 0] = _at(scale, place)
+    before = np.stack([_at(scale, place - ahead * (back * STRIDE_MM / step_mm)) for back in (3, 2, 1)], axis=1)
     on = np.arange(len(index))
     for stride in range(1, strides + 1):
         place[:, on] += ahead[:, on] * (STRIDE_MM / step_mm)
@@ -167,7 +170,7 @@ def _walk(scale: np.ndarray, distance: np.ndarray, where: np.ndarray, step_mm: f
         if not len(on):
             break
         _turn(ahead, on, slope, place, behind)
-    return _Walk(index, start_mm, seen, end_mm, met)
+    return _Walk(index, start_mm, seen, before, end_mm, met)
 
 
 def _turn(ahead: np.ndarray, on: np.ndarray, slope: np.ndarray, place: np.ndarray, behind_mm: np.ndarray) -> None:
@@ -181,8 +184,11 @@ def _turn(ahead: np.ndarray, on: np.ndarray, slope: np.ndarray, place: np.ndarra
 
 def _without_hidden_csf(walk: _Walk) -> np.ndarray:
     """Thickness (n,): the end of a track less the CSF that its last EDGE_WINDOW_MM hold, by the integral over the tissue scale."""
-    at_mm = walk.start_mm[:, None] + STRIDE_MM * np.arange(walk.seen.shape[1])
+    seen = np.concatenate([walk.before, walk.seen], axis=1)
+    at_mm = walk.start_mm[:, None] + STRIDE_MM * (np.arange(seen.shape[1]) - walk.before.shape[1])
     end_mm = walk.end_mm[:, None]
     low, high = np.maximum(at_mm - STRIDE_MM / 2, end_mm - EDGE_WINDOW_MM), np.minimum(at_mm + STRIDE_MM / 2, end_mm)
-    csf = np.clip(2.0 - walk.seen, LEAST_CSF, 1.0)
-    return walk.end_mm - np.nansum(csf * np.clip(high - low, 0.0, STRIDE_MM), axis=1)
+    csf = np.clip(2.0 - seen, LEAST_CSF, 1.0)
+    # next to the white surface less than grey is white matter
+    csf[:, : walk.before.shape[1]] = np.maximum(csf[:, : walk.before.shape[1]], 0.0)
+    return np.maximum(walk.end_mm - np.nansum(csf * np.clip(high - low, 0.0, STRIDE_MM), axis=1), 0.0)

@@ -10,7 +10,7 @@ from analysis import atlas, concepts
 from analysis.examination import Examination, Patient
 from analysis.markers.precentral_gyrus import MARKER, finding, measure
 from analysis.outcome import Gap, Measurement, NotMeasurable, Reference
-from analysis.reference import Norm
+from analysis.reference import Norm, percentile_of
 from analysis.steps.head import brain_mask, head_on_template
 from analysis.steps.ribbon import central_ribbon, fit_pure_tissues
 from analysis.steps.space import Placement, lps_grid, onto
@@ -116,7 +116,7 @@ def test_without_a_ribbon_there_is_a_volume_and_the_reason():
 
 
 def stated(z: float | None, ratio: float) -> list[Measurement]:
-    place = Reference("healthy adults", 100, z, 100 * (z > -1)) if z is not None else None
+    place = Reference("healthy adults", 100, z, percentile_of(z)) if z is not None else None
     thick = Measurement(
         "precentral_thickness", 2.0, "mm", concepts.THICKNESS, concepts.PRECENTRAL_GYRUS, "left",
         reference=place, no_reference=None if place else "the patient is a child of 9 years",
@@ -128,6 +128,8 @@ def stated(z: float | None, ratio: float) -> list[Measurement]:
     ("z", "ratio", "value", "words"),
     [
         (-2.0, 1.0, "present", None),
+        (-0.7, 1.05, "present", None),
+        (-1.0, 1.25, "absent", None),
         (0.3, 1.25, "absent", None),
         (-2.0, 1.25, "indeterminate", "thin for the patient's age"),
         (0.3, 1.0, "indeterminate", "thin beside the postcentral gyrus"),
