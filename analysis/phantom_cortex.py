@@ -61,22 +61,29 @@ def _lengths_mm(head: Head, scale: np.ndarray, corner: np.ndarray, start: np.nda
     from scipy.spatial import cKDTree
 
     tree, count = cKDTree(surface), start.shape[1]
-    fluid_mm, end_mm, left = np.zeros(count), np.full(count, LONGEST_MM), np.full(count, np.inf)
+    ways = np.arange(0.0, LONGEST_MM, STRIDE_MM)
+    fluid, end_mm, left = np.zeros((len(ways), count)), np.full(count, ways[-1]), np.full(count, np.inf)
     on = np.arange(count)
-    for way in np.arange(STRIDE_MM, LONGEST_MM, STRIDE_MM):
+    for step, way in enumerate(ways):
         at = start[:, on] + ahead[:, on] * way
         now = ndimage.map_coordinates(scale, at - corner[:, None], order=1, mode="nearest")
         solid = look_up(head.tissue["grey"], at.astype(np.float32)) + look_up(head.tissue["white"], at.astype(np.float32))
+        fluid[step, on] = np.clip(1 - solid, 0, 1)
         left[on[(now < FLUID_EDGE) & np.isinf(left[on])]] = way
         near = tree.query(at.T)[0]
         meets, leaves = way - near > BEHIND_MM, way >= left[on] + BEYOND_MM
-        fluid_mm[on] += STRIDE_MM * np.clip(1 - solid, 0, 1) * ~meets
         end_mm[on[meets]] = ((way + near) / 2)[meets]
         end_mm[on[leaves & ~meets]] = way
         on = on[~meets & ~leaves]
         if not len(on):
             break
-    return np.clip(end_mm - fluid_mm, 0, None)
+    return np.clip(end_mm - _fluid_mm(fluid, end_mm), 0, None)
+
+
+def _fluid_mm(fluid: np.ndarray, end_mm: np.ndarray) -> np.ndarray:
+    """The integral of the fluid (stride, n) along each line up to its end, mm."""
+    passed = np.clip((end_mm - STRIDE_MM * np.arange(len(fluid) - 1)[:, None]) / STRIDE_MM, 0, 1)
+    return STRIDE_MM * (passed * (fluid[:-1] + fluid[1:]) / 2).sum(axis=0)
 
 
 def lps_from_template(shape: Shape, template_mm: np.ndarray) -> np.ndarray:

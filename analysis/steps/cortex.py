@@ -11,6 +11,7 @@ Method: Hutton 2008, 10.1016/j.neuroimage.2008.01.027 (sulcal fronts); Dahnke 20
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -24,6 +25,7 @@ BLUR_MM = 0.4
 WHITE_EDGE, CSF_EDGE = 2.5, 1.5
 DEEPEST_MM = 7.0  # no track is followed further
 START_MM, STRIDE_MM = 0.75, 0.25
+START_FROM_MM = 1.5  # no corner of the white surface lies further from the start of its track
 BEYOND_MM = 1.0  # how far into the CSF a track is read, so that its whole blurred edge counts
 EDGE_WINDOW_MM = 2.0
 LEAST_CSF = -0.15  # noise of grey matter counts in both directions, white matter does not
@@ -34,8 +36,8 @@ PLANE_MM = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Thickness:
-    """`index` (n, 3): start points near the white surface; `mm` (n,): the thickness there, NaN where a track found no end;
-    `buried` (n,): whether it ended where fronts meet."""
+    """`index` (n, 3): corners of the white surface, spread evenly over its area, so that their mean is a mean over the surface; `mm` (n,):
+    the thickness there, NaN where no track ran or it found no end; `buried` (n,): whether it ended where fronts meet."""
 
     index: np.ndarray
     mm: np.ndarray
@@ -67,14 +69,26 @@ def tissue_scale(brightness: np.ndarray, pure: np.ndarray) -> np.ndarray:
 
 
 def thickness(scale: np.ndarray, where: np.ndarray, step_mm: float = STEP_MM) -> Thickness:
-    """The thickness at every start point inside `where` (boolean), on an isotropic grid. There must be 8 mm of image around it."""
+    """The thickness of the white surface inside `where` (boolean), on an isotropic grid. There must be 8 mm of image around it."""
     scale, white = _solid_white(scale, step_mm)
     if not white.any() or white.all():
-        return Thickness(np.zeros((0, 3), int), np.zeros(0), np.zeros(0, bool))
+        return Thickness(np.zeros((0, 3)), np.zeros(0), np.zeros(0, bool))
+    surface = WhiteSurface.of(scale)
     near = _within(where, DEEPEST_MM + START_MM, step_mm)
-    distance = distance_from_white(scale, white, near, step_mm)
-    walk = _walk(scale, distance, where, step_mm)
-    return Thickness(walk.index, _without_hidden_csf(walk), walk.met)
+    distance = distance_from_white(surface, white, near, step_mm)
+    # tracks start outside `where` too, so that its edge has them on both sides
+    walk = _walk(scale, distance, _within(where, START_FROM_MM, step_mm), step_mm)
+    return _on_surface(surface.corners[where[tuple(np.round(surface.corners).astype(int).T)]], walk, step_mm)
+
+
+def _on_surface(corners: np.ndarray, walk: _Walk, step_mm: float) -> Thickness:
+    """What the track that starts nearest to each corner found. The tracks themselves are no even sample: they start outside the white
+    matter, where a crown is larger and a sulcus smaller than at the surface."""
+    if not len(walk.index):
+        return Thickness(corners, np.full(len(corners), np.nan), np.zeros(len(corners), bool))
+    away, nearest = cKDTree(walk.index).query(corners)
+    mm = np.where(away * step_mm <= START_FROM_MM, _without_hidden_csf(walk)[nearest], np.nan)
+    return Thickness(corners, mm, walk.met[nearest])
 
 
 def _solid_white(scale: np.ndarray, step_mm: float) -> tuple[np.ndarray, np.ndarray]:
@@ -99,25 +113,40 @@ def _within(where: np.ndarray, reach_mm: float, step_mm: float) -> np.ndarray:
     return near[tuple(slice(size) for size in where.shape)]
 
 
-def distance_from_white(scale: np.ndarray, white: np.ndarray, near: np.ndarray, step_mm: float) -> np.ndarray:
-    """Signed distance (mm) from the white surface to subvoxel precision inside `near`; a coarse distance elsewhere, -3 deep inside."""
-    from skimage.measure import marching_cubes
+@dataclass(frozen=True, eq=False)
+class WhiteSurface:
+    """The surface between white and grey matter. `corners` (n, 3): index, between voxels; `normals` (n, 3)."""
 
-    corners, _, normals, _ = marching_cubes(scale, WHITE_EDGE)
-    tree = cKDTree(corners)
+    corners: np.ndarray
+    normals: np.ndarray
 
-    def surface_mm(mask: np.ndarray) -> np.ndarray:
+    @classmethod
+    def of(cls, scale: np.ndarray) -> WhiteSurface:
+        from skimage.measure import marching_cubes
+
+        corners, _, normals, _ = marching_cubes(scale, WHITE_EDGE)
+        return cls(corners, normals)
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        return cKDTree(self.corners)
+
+    def distance(self, index: np.ndarray, step_mm: float) -> np.ndarray:
+        """mm (n,) from voxels (n, 3)."""
         # close to the surface the nearest corner lies aside: the distance is that to the plane through it
-        index = np.argwhere(mask)
-        far, nearest = tree.query(index)
-        plane = np.abs(((index - corners[nearest]) * normals[nearest]).sum(axis=1))
+        far, nearest = self.tree.query(index)
+        plane = np.abs(((index - self.corners[nearest]) * self.normals[nearest]).sum(axis=1))
         return np.where((far * step_mm < PLANE_MM) & (plane > 0.7 * far), plane, far) * step_mm
 
+
+def distance_from_white(surface: WhiteSurface, white: np.ndarray, near: np.ndarray, step_mm: float) -> np.ndarray:
+    """Signed distance (mm) from the white surface to subvoxel precision inside `near`; a coarse distance elsewhere, -3 deep inside."""
     distance = ndimage.distance_transform_edt(~white).astype(np.float32) * np.float32(step_mm)
     outside = near & ~white & (distance <= DEEPEST_MM + 1.0)
     inside = near & white & ndimage.binary_dilation(~white, iterations=4)
     distance[white] = -3.0
-    distance[outside], distance[inside] = surface_mm(outside), -surface_mm(inside)
+    distance[outside] = surface.distance(np.argwhere(outside), step_mm)
+    distance[inside] = -surface.distance(np.argwhere(inside), step_mm)
     return distance
 
 
