@@ -126,6 +126,22 @@ class Map:
 
 
 @dataclass(frozen=True, eq=False)
+class Track:
+    """Streamlines of one structure: each line is (point, 3), float32, LPS mm, in the space of the image with that `role`."""
+
+    name: str
+    role: str
+    lines: tuple[np.ndarray, ...]
+    site: Concept
+    side: Side | None = None
+
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            if line.dtype != np.float32 or line.ndim != 2 or line.shape[1] != 3 or len(line) < 2 or not np.isfinite(line).all():
+                raise ValueError(f"track {self.name}: a line has at least two finite points of three float32 coordinates")
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What one marker said of one study. `seconds` is filled in by the engine; `notes` are sentences for the reader of the report."""
 
@@ -139,6 +155,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     masks: tuple[Mask, ...] = ()
     maps: tuple[Map, ...] = ()
+    tracks: tuple[Track, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -146,5 +163,5 @@ class Outcome:
             raise ValueError(f"{self.marker}: {self.outcome!r} is no outcome")
         if (self.outcome == MEASURED) != (self.reason is None):
             raise ValueError(f"{self.marker}: an outcome has a reason exactly when nothing was measured")
-        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps):
+        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps or self.tracks):
             raise ValueError(f"{self.marker}: {self.outcome}, and yet it carries measurements")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import concepts
-from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Mask, Measurement, Outcome, Reference
+from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Mask, Measurement, Outcome, Reference, Track
 
 
 def measurement(**changes):
@@ -48,3 +48,11 @@ def test_a_mask_is_boolean():
 def test_an_outcome_is_measured_or_has_a_reason(outcome, reason, measurements):
     with pytest.raises(ValueError):
         Outcome("brain_volumes", 1, outcome, reason, measurements=measurements)
+
+
+@pytest.mark.parametrize(
+    "line", [np.zeros((1, 3), np.float32), np.zeros((2, 3)), np.full((2, 3), np.nan, np.float32), np.zeros((3, 2), np.float32)]
+)
+def test_a_line_has_at_least_two_finite_points(line):
+    with pytest.raises(ValueError, match="two finite points"):
+        Track("cst", "dwi", (line,), concepts.CORTICOSPINAL_TRACT, "left")
