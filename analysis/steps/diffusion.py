@@ -32,7 +32,8 @@ WARP_ITERATIONS = (40, 20, 0)
 class Tensor:
     """Maps on the grid of the diffusion series, float32, 0 outside the brain. Diffusivities in mm²/s.
 
-    `direction` (slice, row, column, 3): the principal direction in LPS. `note`: what the reader has to know of the fit, or None.
+    `direction` (slice, row, column, 3): the principal direction in LPS. `components` (slice, row, column, 6): the tensor itself in LPS, xx,
+    yy, zz, xy, xz, yz. `note`: what the reader has to know of the fit, or None.
     """
 
     brain: np.ndarray
@@ -42,6 +43,7 @@ class Tensor:
     rd: np.ndarray
     ad: np.ndarray
     direction: np.ndarray
+    components: np.ndarray
     directions: int
     b_value_s_mm2: float
     note: str | None
@@ -112,7 +114,7 @@ def ball_of(radius_mm: float, grid: Volume) -> np.ndarray:
 
 
 def fit_tensor(series: Diffusion, chosen: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, ...]:
-    """FA, MD, RD, AD and the principal direction of every voxel of the brain, from the chosen volumes."""
+    """FA, MD, RD, AD, the principal direction and the tensor of every voxel of the brain, from the chosen volumes."""
     from dipy.core.gradients import gradient_table
     from dipy.reconst.dti import TensorModel
 
@@ -126,6 +128,8 @@ def fit_tensor(series: Diffusion, chosen: np.ndarray, brain: np.ndarray) -> tupl
     mean = values.mean(-1)
     spread = ((values - mean[:, None]) ** 2).sum(-1)
     maps = (np.sqrt(1.5 * spread / (values**2).sum(-1)), mean, values[:, 1:].mean(-1), values[:, 0], fit.evecs[:, :, 0])
+    whole = np.einsum("nik,nk,njk->nij", fit.evecs, values, fit.evecs)
+    maps += (whole[:, (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)],)
     return tuple(_map(values, brain) for values in maps)
 
 

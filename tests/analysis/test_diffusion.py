@@ -24,14 +24,22 @@ def series(b_values, vectors, values=(1.7e-3, 0.3e-3, 0.2e-3), turn=(20.0, 30.0,
     return Diffusion(array.astype(np.float32), MAP, b, np.where(b[:, None] > 0, g, 0.0)), axes[:, 0]
 
 
+def planted(values=(1.7e-3, 0.3e-3, 0.2e-3), turn=(20.0, 30.0, 40.0)):
+    """xx, yy, zz, xy, xz, yz of the tensor in every voxel of `series`."""
+    axes = Rotation.from_euler("xyz", turn, degrees=True).as_matrix()
+    return (axes @ np.diag(values) @ axes.T)[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
+
+
 def test_the_tensor_is_recovered():
     data, principal = series([0.0] * 2 + [1000.0] * 30, directions(32), noise=5.0)
-    fa, md, rd, ad, direction = fit_tensor(data, np.ones(32, bool), np.ones((4, 4, 4), bool))
+    fa, md, rd, ad, direction, components = fit_tensor(data, np.ones(32, bool), np.ones((4, 4, 4), bool))
     assert md.mean() == pytest.approx(2.2e-3 / 3, rel=0.01)
     assert ad.mean() == pytest.approx(1.7e-3, rel=0.02)
     assert rd.mean() == pytest.approx(0.25e-3, rel=0.05)
     assert fa.mean() == pytest.approx(0.836, abs=0.01)
     assert np.abs(direction @ principal).min() > 0.995
+    assert components[..., :3].sum(-1) == pytest.approx(3 * md, rel=1e-4)
+    assert components.reshape(-1, 6).mean(0) == pytest.approx(planted(), abs=2e-5)
 
 
 def test_high_b_values_are_left_out_where_the_low_ones_suffice():
