@@ -26,10 +26,13 @@ PLANTED = (
 )  # fmt: skip
 NO_NORM = ("cst_degeneration", "brainstem_atrophy")  # findings that need the site's own norms
 WAIT_S = 900
-# How far a measurement may lie from the truth: a share of the truth, or points of anisotropy. The markers' Trust lines say what is usual.
+# How far a measurement may lie from the truth: a share of the truth, or in its unit. The markers' Trust lines say what is usual.
 TOLERANCE = {
     "intracranial_volume": ("share", 0.05), "brain_volume": ("share", 0.02), "grey_matter_volume": ("share", 0.03),
-    "white_matter_volume": ("share", 0.03), "csf_volume": ("share", 0.2), "cst_fa": ("points", 0.04), "cst_fa_asymmetry": ("points", 4.0),
+    "white_matter_volume": ("share", 0.03), "csf_volume": ("share", 0.2), "cst_fa": ("unit", 0.04), "cst_fa_asymmetry": ("unit", 4.0),
+    "midbrain_volume": ("share", 0.25), "pons_volume": ("share", 0.12), "medulla_volume": ("share", 0.15),
+    "precentral_thickness": ("unit", 0.45), "postcentral_thickness": ("unit", 0.35), "precentral_postcentral_ratio": ("unit", 0.15),
+    "cst_flair_contrast": ("unit", 1.5), "motor_band_contrast": ("unit", 0.12), "motor_band_score": ("unit", 1.0),
 }  # fmt: skip
 
 
