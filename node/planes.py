@@ -1,4 +1,4 @@
-"""The source frames under a mask: one frame per slice, all of one volume, and how an encoder is shown them.
+"""The source frames under a mask or a map: one frame per slice, all of one volume, and how an encoder is shown them.
 
 A series often holds the same slice many times (directions of a diffusion series, echoes, time points). A result refers to one frame per
 slice, so that every place is named once: the unweighted magnitude image that comes first, or the first one where there is none.
@@ -53,20 +53,21 @@ class Planes:
 def planes_of(report: Report, provenance: Provenance, images: Mapping[str, Image]) -> dict[str, Planes]:
     """The planes of every image that carries a mask, by role. StudyError where its frames cannot be found again."""
     carrying = {mask.role for outcome in report.outcomes for mask in outcome.masks}
-    return {role: _planes(report, provenance, role, images[role]) for role in ROLES if role in carrying}
+    return {role: planes_on(report, provenance, role, images[role]) for role in ROLES if role in carrying}
 
 
-def _planes(report: Report, provenance: Provenance, role: str, image: Image) -> Planes:
+def planes_on(report: Report, provenance: Provenance, role: str, image: Image) -> Planes:
+    """The planes of the image with that role. StudyError where its frames cannot be found again."""
     note = report.series_with(role)
     if note is None:
-        raise StudyError(f"a mask lies on the {role} image, but no series of the study is named as its source; no mask was written")
+        raise StudyError(f"a result lies on the {role} image, but no series of the study is named as its source; it was not written")
     series = provenance.series(note.series_instance_uid)
     best: dict[int, Place] = {}
     for place in sorted(slice_map(image.lps_from_index, image.array.shape, frames_of(series)), key=lambda place: _preference(place.frame)):
         best.setdefault(place.slice_index, place)
     missing = image.array.shape[0] - len(best)
     if missing:
-        raise StudyError(f"{missing} slices of the {role} image have no frame in their series; no mask was written: it would be incomplete")
+        raise StudyError(f"{missing} slices of the {role} image have no frame in their series; a result on it would be incomplete")
     return Planes(series, role, tuple(best[index] for index in sorted(best)), float(np.linalg.norm(image.lps_from_index[:3, 0])))
 
 

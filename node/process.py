@@ -43,10 +43,10 @@ def silent(step: str) -> None:
 
 
 def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dataset]:
-    """Return the DICOM objects that answer one study: masks first, then the report."""
+    """Return the DICOM objects that answer one study: masks and maps first, then the report."""
     provenance = provenance_of(study, settings, datetime.now().astimezone())
     report, images = examine(study, watch)
-    return answer(report, images, provenance)
+    return answer(report, images, provenance, settings)
 
 
 def examine(study: Study, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
@@ -132,15 +132,18 @@ def provenance_of(study: Study, settings: Settings, made_at: datetime) -> Proven
     return Provenance(study, made_at, ae_title=settings.listener.ae_title)
 
 
-def answer(report: Report, images: Mapping[str, Image], provenance: Provenance) -> list[Dataset]:
-    """Masks first, then the report; the readable report always, the coded one where something was measured."""
+def answer(report: Report, images: Mapping[str, Image], provenance: Provenance, settings: Settings) -> list[Dataset]:
+    """Masks and maps first, then the report; the readable report always, the coded one where something was measured."""
     from node.measurement_report import measurement_report
+    from node.parametric_map import parametric_maps
     from node.segmentation import segmentations
     from node.text_report import text_report
+    from node.track_set import track_sets
 
-    masks = segmentations(report, provenance, images)
+    masks, maps = segmentations(report, provenance, images), parametric_maps(report, provenance, images)
+    tracks = track_sets(report, provenance) if settings.results.tractography else []
     coded = measurement_report(report, provenance, images, masks)
-    return [*masks, *([coded] if coded else []), text_report(report, provenance)]
+    return [*masks, *maps, *tracks, *([coded] if coded else []), text_report(report, provenance)]
 
 
 def process_folder(
@@ -201,7 +204,7 @@ def _process_into(
             partial.mkdir(parents=True)
         report, images = (failure_of(study, failed), {}) if failed else examine(study, watch)
         watch("writing the report")
-        objects = answer(report, images, provenance)
+        objects = answer(report, images, provenance, settings)
         with writing(out):
             write(report, objects, partial)
             if nifti:

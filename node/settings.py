@@ -87,6 +87,13 @@ class Storage:
 
 
 @dataclass(frozen=True)
+class Results:
+    """What an answer holds beside the report, the masks and the maps."""
+
+    tractography: bool = False
+
+
+@dataclass(frozen=True)
 class Destination:
     """A peer that gets every result."""
 
@@ -105,13 +112,14 @@ class Settings:
     worker: Worker = Worker()
     sender: Sender = Sender()
     storage: Storage = field(default_factory=Storage)
+    results: Results = Results()
     destination: tuple[Destination, ...] = ()
     source: Path | None = None
 
 
-_TABLES = {"listener": Listener, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage}
+_TABLES = {"listener": Listener, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results}
 _LISTS = {"listener.accept": Accept, "destination": Destination}
-_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", Path: "a folder in quotes"}
+_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a folder in quotes"}
 _RANGES = {
     "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
     "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "threads": (0, 1024), "timeout_s": (1, 3600),
@@ -159,7 +167,7 @@ def _read(kind: type, table: dict[str, Any], where: str, base: Path) -> Any:
 
 def _value(value: Any, kind: type, where: str, key: str, base: Path) -> Any:
     wanted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
-    if isinstance(value, bool) or not isinstance(value, wanted):
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, wanted):
         raise SettingsError(f"[{where}] {key} is {value!r}; it must be {_NAMES[kind]}.")
     low, high = _RANGES.get(key, (value, value))
     if kind in (int, float) and not low <= value <= high:

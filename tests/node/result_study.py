@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from analysis.examination import Patient
-from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding, Gap, Mask, Measurement, Outcome, Reference
+from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding, Gap, Map, Mask, Measurement, Outcome, Reference, Track
 from analysis.report import Report, SeriesNote
 from analysis.volume import Volume
 from node.frames import frames_of
@@ -103,6 +103,27 @@ def _volumes(t1: Volume) -> Outcome:
     return Outcome("brain_volumes", 1, MEASURED, measurements=ml, masks=(Mask("brain", "t1", brain, BRAIN),), seconds=3.21)
 
 
+def _maps(shape: tuple[int, ...]) -> tuple[Map, ...]:
+    """Maps with another value in every voxel; 0 around them."""
+    inside, numbers = block(shape, (1, 11), (2, 14), (2, 15)), np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    kinds = (("md", "10-3.mm2/s", DIFFUSIVITY, 3.0), ("fa", "1", ANISOTROPY, 1.0), ("rd", "10-3.mm2/s", DIFFUSIVITY, 2.0))
+    return tuple(Map(name, "dwi", np.where(inside, most * numbers / numbers.max(), 0).astype(np.float32), unit, quantity)
+                 for name, unit, quantity, most in kinds)  # fmt: skip
+
+
+def _lines(dwi: Volume) -> tuple[Track, ...]:
+    """Three wavy lines on each side, of different lengths, upwards through the image."""
+    tracks = []
+    for side, column in (("left", 11.0), ("right", 5.0)):
+        lines = []
+        for number in range(3):
+            up = np.linspace(1.0, 8.0 + number, 20 + 7 * number)
+            index = np.stack([up, 8 + np.sin(up + number), column + 0.5 * number + 0 * up, np.ones_like(up)], axis=1)
+            lines.append((index @ dwi.lps_from_index.T)[:, :3].astype(np.float32))
+        tracks.append(Track("cst", "dwi", tuple(lines), TRACT, side))
+    return tuple(tracks)
+
+
 def _tracts(dwi: Volume) -> Outcome:
     masks, numbers = [], []
     for side, columns in (("left", (9, 13)), ("right", (3, 7))):
@@ -122,4 +143,4 @@ def _tracts(dwi: Volume) -> Outcome:
     )
     gaps = (Gap("cst_fa", "the field of view ends above it", "left", "pons"),)
     return Outcome("cst_diffusion", 1, MEASURED, measurements=tuple(numbers), masks=tuple(masks), findings=findings, gaps=gaps,
-                   notes=("Two volumes were left out.",), seconds=8.0)  # fmt: skip
+                   maps=_maps(dwi.array.shape), tracks=_lines(dwi), notes=("Two volumes were left out.",), seconds=8.0)  # fmt: skip

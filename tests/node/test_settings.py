@@ -51,7 +51,7 @@ def test_the_example_shows_the_defaults(settings_of, monkeypatch):
     shown = settings_of(_uncommented())
     default = read_settings()
     assert shown.listener.accept == (Accept("SCANNER", "192.0.2.10"),) and shown.destination[0].name == "pacs"
-    for name in ("study", "worker", "sender", "storage"):
+    for name in ("study", "worker", "sender", "storage", "results"):
         assert getattr(shown, name) == getattr(default, name)
     assert {**vars(shown.listener), "accept": ()} == vars(default.listener)
 
@@ -67,6 +67,8 @@ def test_the_commented_example_is_the_default(monkeypatch):
     ("[listner]\nport = 1", ["listner", "'listener'"]),
     ("[listener]\nport = '11112'", ["port", "a whole number"]),
     ("[listener]\nport = true", ["port", "a whole number"]),
+    ("[results]\ntractography = 1", ["tractography", "true or false"]),
+    ("[results]\ntractography = 'yes'", ["tractography", "true or false"]),
     ("[listener]\nport = 70000", ["port", "65535"]),
     ("[listener]\nae_title = 'A TITLE THAT IS TOO LONG'", ["ae_title", "16 characters"]),
     ("[listener]\nhost = '0.0.0.0'", ["nobody is listed", "[[listener.accept]]"]),
@@ -95,6 +97,10 @@ def test_an_accepted_caller_matches_in_title_and_address():
     assert one.allows("SCANNER ", "192.0.2.10") and one.allows("SCANNER", "::ffff:192.0.2.10")
     assert not one.allows("SCANNER", "192.0.2.11") and not one.allows("OTHER", "192.0.2.10")
     assert network.allows("MR", "192.0.2.77") and not network.allows("MR", "192.0.3.1")
+
+
+def test_a_switch_is_off_or_on(settings_of):
+    assert not settings_of("").results.tractography and settings_of("[results]\ntractography = true").results.tractography
 
 
 def test_a_relative_folder_is_relative_to_the_file(settings_of, tmp_path):

@@ -15,10 +15,12 @@ from analysis.report import Report, SeriesNote
 from analysis.volume import Volume
 from node.frames import frames_of
 from node.measurement_report import measurement_report
+from node.parametric_map import parametric_maps
 from node.provenance import Provenance
 from node.segmentation import segmentations
 from node.study import Instance, Series, Study
 from node.text_report import text_report
+from node.track_set import track_sets
 
 pytestmark = pytest.mark.validators
 TOOLS = ("dciodvfy", "dcentvfy", "dsrdump")
@@ -34,8 +36,9 @@ def tools():
 def answer(case, folder: Path) -> list[Path]:
     """The result objects as files."""
     segs = segmentations(case.report, case.provenance, case.images)
+    others = [*parametric_maps(case.report, case.provenance, case.images), *track_sets(case.report, case.provenance)]
     coded = measurement_report(case.report, case.provenance, case.images, segs)
-    objects = [one for one in (*segs, coded, text_report(case.report, case.provenance)) if one is not None]
+    objects = [one for one in (*segs, *others, coded, text_report(case.report, case.provenance)) if one is not None]
     paths = [folder / f"{one.SeriesNumber}.dcm" for one in objects]
     folder.mkdir(exist_ok=True)
     for one, path in zip(objects, paths, strict=True):
