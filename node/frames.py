@@ -64,13 +64,17 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A frame and the slice of a volume it lies on; how the slice is turned to become the frame: transposed first, then flipped."""
+    """A frame and the slice of a volume it lies on; how the slice is turned to become the frame: transposed first, then flipped.
+
+    `corner` is its first row and column in the picture, where slices share one (a mosaic).
+    """
 
     frame: Frame
     slice_index: int
     is_transposed: bool
     rows_are_flipped: bool
     columns_are_flipped: bool
+    corner: tuple[int, int] = (0, 0)
 
 
 def why_no_frames(series: Series) -> str | None:

@@ -49,7 +49,7 @@ def outline_of(mask: np.ndarray, planes: Planes, taken: Iterable[Outline] = ()) 
 
 
 def _outline_on(mask: np.ndarray, place: Place) -> Outline:
-    return Outline(place, outline_points(mask_on_frame(mask, place)))
+    return Outline(place, outline_points(mask_on_frame(mask, place)) + np.array(place.corner[::-1]))
 
 
 def outline_points(mask: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 A series often holds the same slice many times (directions of a diffusion series, echoes, time points). A result refers to one frame per
 slice, so that every place is named once: the unweighted magnitude image that comes first, or the first one where there is none.
 The encoder sees each frame as a classic image, whatever it is in the PACS: highdicom then needs no geometry in the shared groups (Siemens
-XA writes it per frame) and takes one volume out of many. `restore_references` puts the true instance and frame numbers back.
+XA writes it per frame), takes one volume out of many, and sees the tiles of a mosaic as slices. `restore_references` puts the true instance
+and frame numbers back.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from analysis.examination import ROLES
 from analysis.report import Report
 from analysis.volume import Image
 from node.errors import StudyError
-from node.frames import Frame, Place, frames_of, mask_on_frame, slice_map
+from node.frames import Frame, Place, frames_of, images_in_mosaic, mask_on_frame, slice_map
+from node.mosaic import tiles_of
 from node.provenance import Provenance, blank_source
 from node.study import Series
 from node.uids import uid
@@ -62,8 +64,10 @@ def planes_on(report: Report, provenance: Provenance, role: str, image: Image) -
     if note is None:
         raise StudyError(f"a result lies on the {role} image, but no series of the study is named as its source; it was not written")
     series = provenance.series(note.series_instance_uid)
+    is_mosaic = bool(images_in_mosaic(series.header))
+    places = tiles_of(series, image) if is_mosaic else slice_map(image.lps_from_index, image.array.shape, frames_of(series))
     best: dict[int, Place] = {}
-    for place in sorted(slice_map(image.lps_from_index, image.array.shape, frames_of(series)), key=lambda place: _preference(place.frame)):
+    for place in sorted(places, key=lambda place: _preference(place.frame)):
         best.setdefault(place.slice_index, place)
     missing = image.array.shape[0] - len(best)
     if missing:
@@ -87,7 +91,8 @@ def _classic_image(planes: Planes, place: Place) -> Dataset:
     for keyword in _EQUIPMENT:
         if header.get(keyword):
             image[keyword] = deepcopy(header[keyword])
-    image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, _stand_in(header, frame)
+    image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, _stand_in(header, place)
+    image.Rows, image.Columns = frame.rows, frame.columns
     slices, rows, columns = frame.lps_from_index[:3, :3].T
     spacing = np.linalg.norm(rows), np.linalg.norm(columns)
     image.ImagePositionPatient = _decimals(frame.origin_lps)
@@ -101,13 +106,15 @@ def _decimals(numbers: object) -> list[float]:
     return [round(float(number), 8) + 0.0 for number in numbers]
 
 
-def _stand_in(header: Dataset, frame: Frame) -> str:
-    return str(header.SOPInstanceUID) if frame.number is None else uid("frame", header.SOPInstanceUID, frame.number)
+def _stand_in(header: Dataset, place: Place) -> str:
+    """A UID for each place, though many share an instance."""
+    part = place.frame.number or (place.corner if any(place.corner) else None)
+    return str(header.SOPInstanceUID) if part is None else uid("frame", header.SOPInstanceUID, part)
 
 
 def restore_references(ds: Dataset, planes: Planes) -> None:
     """The true instances, and the frame numbers of enhanced ones, in place of the stand-ins."""
-    true = {_stand_in(planes.header(place), place.frame): (planes.header(place), place.frame.number) for place in planes.places}
+    true = {_stand_in(planes.header(place), place): (planes.header(place), place.frame.number) for place in planes.places}
     for group in ds.PerFrameFunctionalGroupsSequence:
         for source in group.DerivationImageSequence[0].SourceImageSequence:
             if source.ReferencedSOPInstanceUID not in true:
