@@ -15,6 +15,7 @@ from scipy import ndimage
 from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
+from analysis.steps.gradient_check import check_course, check_on_template
 from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
 from analysis.volume import Diffusion, Volume
 
@@ -50,14 +51,17 @@ class Tensor:
 
 
 def diffusion_tensor(examination: Examination) -> Tensor:
-    """The tensor of the diffusion series. NotMeasurable without a b = 0 volume or six different directions."""
+    """The tensor of the diffusion series. NotMeasurable without a b = 0 volume or six different directions, or where the directions do not
+    follow the fibres."""
     series = examination.image("dwi")
     chosen, note = volumes_for_tensor(series)
     is_zero = series.b_values_s_mm2 <= B_ZERO_S_MM2
     b_zero = series.mean_where(is_zero)
     brain = diffusion_brain(b_zero)
     fit = fit_tensor(series, chosen, brain)
+    unchecked = check_course(b_zero.with_array(fit[0]), fit[4], brain)
     weighted = chosen & ~is_zero
+    note = " ".join(filter(None, (note, unchecked))) or None
     return Tensor(brain, b_zero, *fit, int(weighted.sum()), float(np.median(series.b_values_s_mm2[weighted])), note)
 
 
@@ -140,7 +144,8 @@ def _map(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 
 def diffusion_on_template(examination: Examination) -> Placement:
-    """Where the diffusion series lies on the template, on its own grid. NotMeasurable where it is not a brain."""
+    """Where the diffusion series lies on the template, on its own grid. NotMeasurable where it is not a brain, or where its directions are
+    not those of the anatomy."""
     tensor = examination.once(diffusion_tensor)
     grid = tensor.b_zero
     layers = atlas.template()
@@ -164,4 +169,5 @@ def diffusion_on_template(examination: Examination) -> Placement:
             f"the diffusion series does not look like a brain: its correlation with the template is {similarity:.2f}, "
             f"at least {LEAST_SIMILARITY} is needed"
         )
+    check_on_template(grid.with_array(tensor.fa), tensor.direction, place)
     return replace(place, similarity=similarity)
