@@ -1,7 +1,8 @@
 """Maps as DICOM Parametric Maps that lie exactly on the source frames.
 
-One object per map, 32-bit float, Explicit VR Little Endian, a frame for every slice: the one form that every reader tried here reads.
-Fractional anisotropy and mean diffusivity are sent; the other maps are for `--nifti`. What lies outside of what was measured is 0.
+One object per map, 32-bit float, Explicit VR Little Endian, a frame for every slice, in their order along the normal: the one form that
+every reader tried here reads. Fractional anisotropy and mean diffusivity are sent; the other maps are for `--nifti`. What lies outside of
+what was measured is 0.
 A series without a Frame of Reference UID gets no map, because the object would claim a space that nobody named.
 """
 
@@ -82,8 +83,24 @@ def _parametric_map(map_: Map, planes: Planes, provenance: Provenance) -> Datase
     )
     ds.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = Items([_anatomy()])
     ds.BodyPartExamined = body_part({map_.role})
+    _order_frames(ds)
     restore_references(ds, planes)
     return finish(ds, provenance, f"map {map_.name}")
+
+
+def _order_frames(ds: Dataset) -> None:
+    """The frames by their position along the normal, direction of the rows × direction of the columns; highdicom writes them the other way.
+
+    A reader that many use (`paramap2itkimage` of dcmqi 1.5.7) stacks the frames as they come, and shows other orders upside down.
+    """
+    groups = ds.PerFrameFunctionalGroupsSequence
+    along = np.array(ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    positions = np.array([group.PlanePositionSequence[0].ImagePositionPatient for group in groups], float)
+    order = np.argsort(positions @ np.cross(along[:3], along[3:]), kind="stable")
+    ds.PerFrameFunctionalGroupsSequence = Items([groups[index] for index in order])
+    for number, group in enumerate(ds.PerFrameFunctionalGroupsSequence, start=1):
+        group.FrameContentSequence[0].DimensionIndexValues = [number]
+    ds.FloatPixelData = np.frombuffer(ds.FloatPixelData, "<f4").reshape(len(order), -1)[order].tobytes()
 
 
 def _values(map_: Map, pixels: np.ndarray) -> object:

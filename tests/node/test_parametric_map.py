@@ -68,6 +68,15 @@ def test_however_the_grid_of_the_measurement_is_turned(scanner, result_study, ax
     assert read_back(made(other)[0]) == read_back(made(case)[0])
 
 
+@pytest.mark.parametrize("is_enhanced", [False, True], ids=["classic", "enhanced"])
+def test_the_frames_run_along_the_normal(scanner, result_study, is_enhanced):
+    fa = made(result_study.case(scanner, is_enhanced))[0]
+    orientation = np.array(fa.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    normal = np.cross(orientation[:3], orientation[3:])
+    positions = [group.PlanePositionSequence[0].ImagePositionPatient for group in fa.PerFrameFunctionalGroupsSequence]
+    assert np.allclose(np.diff(np.array(positions, float) @ normal), 3.0, atol=1e-4)
+
+
 def test_a_number_stands_at_its_place_in_the_patient(scanner, result_study):
     case = result_study.case(scanner)
     image, array = case.images["dwi"], maps_of(case)["fa"].array.copy()
