@@ -141,6 +141,20 @@ class Track:
                 raise ValueError(f"track {self.name}: a line has at least two finite points of three float32 coordinates")
 
 
+@dataclass(frozen=True)
+class Profile:
+    """A number at every node along a structure, from below upwards; None where the images do not reach, or too little is known."""
+
+    name: str
+    side: Side
+    values: tuple[float | None, ...]
+    unit: str
+
+    def __post_init__(self) -> None:
+        if not all(value is None or math.isfinite(value) for value in self.values):
+            raise ValueError(f"profile {self.name}: a node has a finite value, or None")
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What one marker said of one study. `seconds` is filled in by the engine; `notes` are sentences for the reader of the report."""
@@ -156,6 +170,7 @@ class Outcome:
     masks: tuple[Mask, ...] = ()
     maps: tuple[Map, ...] = ()
     tracks: tuple[Track, ...] = ()
+    profiles: tuple[Profile, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -163,5 +178,5 @@ class Outcome:
             raise ValueError(f"{self.marker}: {self.outcome!r} is no outcome")
         if (self.outcome == MEASURED) != (self.reason is None):
             raise ValueError(f"{self.marker}: an outcome has a reason exactly when nothing was measured")
-        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps or self.tracks):
+        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps or self.tracks or self.profiles):
             raise ValueError(f"{self.marker}: {self.outcome}, and yet it carries measurements")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from analysis.outcome import Finding, Gap, Measurement, Outcome
+from analysis.outcome import Finding, Gap, Measurement, Outcome, Profile
 from analysis.report import Report, SeriesNote
 from node import __version__
 
@@ -50,6 +50,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "measurements": [_measurement(one) for one in outcome.measurements],
         "findings": [_finding(one) for one in outcome.findings],
         "gaps": [_gap(one) for one in outcome.gaps],
+        "profiles": [_profile(one) for one in outcome.profiles],
         "notes": list(outcome.notes),
     }
 
@@ -78,6 +79,12 @@ def _finding(one: Finding) -> dict[str, Any]:
 
 def _gap(one: Gap) -> dict[str, Any]:
     return {"name": one.name, "side": one.side, "level": one.level, "reason": one.reason}
+
+
+def _profile(one: Profile) -> dict[str, Any]:
+    """The nodes from below upwards, null where there is no value."""
+    values = [None if value is None else round(value, 5) for value in one.values]
+    return {"name": one.name, "side": one.side, "unit": one.unit, "values": values}
 
 
 def _object(name: str, ds: Dataset) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import concepts
-from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Mask, Measurement, Outcome, Reference, Track
+from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Mask, Measurement, Outcome, Profile, Reference, Track
 
 
 def measurement(**changes):
@@ -56,3 +56,9 @@ def test_an_outcome_is_measured_or_has_a_reason(outcome, reason, measurements):
 def test_a_line_has_at_least_two_finite_points(line):
     with pytest.raises(ValueError, match="two finite points"):
         Track("cst", "dwi", (line,), concepts.CORTICOSPINAL_TRACT, "left")
+
+
+def test_a_node_of_a_profile_is_a_number_or_nothing():
+    assert Profile("cst_fa", "left", (None, 0.5), "1").values == (None, 0.5)
+    with pytest.raises(ValueError, match="finite"):
+        Profile("cst_fa", "left", (float("nan"), 0.5), "1")

@@ -2,6 +2,9 @@
 
 import json
 
+from analysis.examination import Patient
+from analysis.outcome import MEASURED, Outcome, Profile
+from analysis.report import Report
 from node.report_json import report_json
 from node.text_report import text_report
 
@@ -43,3 +46,11 @@ def test_a_measurement_has_its_population_or_the_reason_why_not(scanner, result_
     }  # fmt: skip
     assert tract["gaps"] == [{"name": "cst_fa", "side": "left", "level": "pons", "reason": "the field of view ends above it"}]
     assert tract["notes"] == ["Two volumes were left out."]
+    assert tract["profiles"] == []
+
+
+def test_a_profile_keeps_its_nodes_and_says_which_have_no_value():
+    profile = Profile("cst_fa", "left", (None, 0.51234567, 0.6), "1")
+    report = Report("1.2.3", Patient(), (), (Outcome("cst_diffusion", 2, MEASURED, profiles=(profile,)),), ("One sentence.",))
+    said = report_json(report, {})["markers"]["cst_diffusion"]["profiles"]
+    assert said == [{"name": "cst_fa", "side": "left", "unit": "1", "values": [None, 0.51235, 0.6]}]
