@@ -28,6 +28,7 @@ COLOURS = {
     "superior_frontal_gyrus": (190, 130, 255),
     "cst": (255, 105, 200),
     "callosal_motor_segment": (255, 175, 225),
+    "splenium": (150, 190, 120),
     "midbrain": (255, 205, 150),
     "pons": (150, 235, 235),
     "medulla": (175, 255, 150),

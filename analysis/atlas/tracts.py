@@ -1,4 +1,4 @@
-"""The tracts of the atlas, from published positions: the corticospinal tract by level, the motor segment of the callosum.
+"""The tracts of the atlas, from published positions: the corticospinal tract by level, the motor segment of the callosum, its splenium.
 
 For `build.py` alone. A tube around a published centreline, kept to the template's white matter.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from analysis.atlas.maps import Maps
+from analysis.atlas.maps import Maps, largest
 
 # Corticospinal tract, centreline: z, |x|, y in MNI mm, blended from published positions: diffusion peaks in ALS at the pons, the internal
 # capsule, the corona radiata and under the precentral gyrus, the trace of the tract in the Catani atlas, and the centroids of the JHU
@@ -32,6 +32,8 @@ CORE_SIGMA_MM, CORE_POWER = 1.5, 4
 # Motor segment of the callosum: the third of five by Hofer and Frahm, from one half to two thirds of its length: y -17 to -4 here.
 CALLOSAL_MOTOR_Y = (-17.0, -4.0)
 CALLOSAL_HALF_WIDTH_MM = 8.0
+CALLOSAL_WHITE = 0.6
+SPLENIUM_Y = (-42.0, -27.0)  # the last fifth of that length, to compare with
 
 
 def tract_distance_mm(maps: Maps) -> np.ndarray:
@@ -50,23 +52,22 @@ def tracts(maps: Maps) -> dict[tuple[str, str, str], np.ndarray]:
         tube = (z >= low) & (z < high) & (distance <= radius) & (maps.white > CST_WHITE)
         found["cst", "left", level] = tube & (x < -0.5)
         found["cst", "right", level] = tube & (x > 0.5)
-    return found | {("callosal_motor_segment", "", ""): callosal_motor(maps)}
+    found["callosal_motor_segment", "", ""] = callosal_part(maps, CALLOSAL_MOTOR_Y, (18.0, 36.0))
+    return found | {("splenium", "", ""): callosal_part(maps, SPLENIUM_Y, (2.0, 30.0))}
 
 
 def core(found: dict[tuple[str, str, str], np.ndarray]) -> np.ndarray:
     """How much of the middle of its tract a voxel is, 0 to 255: the tract blurred, to a power that leaves little weight at its rim, where a
     voxel of 2 to 3 mm holds as much of the neighbours as of the tract."""
-    sides = []
-    for side in ("left", "right"):
-        tract = np.logical_or.reduce([mask for (structure, where, _), mask in found.items() if structure == "cst" and where == side])
-        sides.append(ndimage.gaussian_filter(tract.astype(np.float32), CORE_SIGMA_MM) ** CORE_POWER)
-    return np.rint(np.maximum(*sides) * 255.0).astype(np.uint8)
+    cores = []
+    for one in dict.fromkeys((structure, side) for structure, side, _ in found):
+        tract = np.logical_or.reduce([mask for (structure, side, _), mask in found.items() if (structure, side) == one])
+        cores.append(ndimage.gaussian_filter(tract.astype(np.float32), CORE_SIGMA_MM) ** CORE_POWER)
+    return np.rint(np.maximum.reduce(cores) * 255.0).astype(np.uint8)
 
 
-def callosal_motor(maps: Maps) -> np.ndarray:
-    """The body of the callosum near the midline between the two planes of its motor segment: boolean."""
+def callosal_part(maps: Maps, y_mm: tuple[float, float], z_mm: tuple[float, float]) -> np.ndarray:
+    """The callosum near the midline between two planes across it: boolean."""
     x, y, z = maps.axes_mm
-    near = (np.abs(x) <= CALLOSAL_HALF_WIDTH_MM) & (y >= CALLOSAL_MOTOR_Y[0]) & (y <= CALLOSAL_MOTOR_Y[1]) & (z > 18) & (z < 36)
-    found, count = ndimage.label(near & (maps.white > 0.6))
-    sizes = ndimage.sum_labels(np.ones_like(found), found, range(1, count + 1))
-    return found == 1 + int(np.argmax(sizes))
+    near = (np.abs(x) <= CALLOSAL_HALF_WIDTH_MM) & (y >= y_mm[0]) & (y <= y_mm[1]) & (z > z_mm[0]) & (z < z_mm[1])
+    return largest(near & (maps.white > CALLOSAL_WHITE))

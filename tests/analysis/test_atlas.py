@@ -18,6 +18,7 @@ VOLUME_ML = {
     "reference_white_matter": (2, 5),
     "cst": (8, 12),
     "callosal_motor_segment": (1, 2),
+    "splenium": (1.5, 4),
 }
 
 
