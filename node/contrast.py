@@ -55,6 +55,9 @@ def _diffusion(physics: Physics) -> Contrast | None:
     if directed and directions < bounds()["dwi"]["directions_for_tensor"]:
         problems = (f"only {directions} direction{'s' if directions > 1 else ''} of diffusion: a tensor needs at least six",)
     known = f"{directions} directions" if directed else "directions not in the standard's tags"
+    computed = sum(gradient.is_trace or gradient.b_vector_lps is None for gradient in weighted) if directed else 0
+    if computed:
+        known += f"; {computed} images that the scanner computed from them are left out"
     return Contrast("dwi", f"diffusion, b {_listed(values)} s/mm², {known}", problems)
 
 

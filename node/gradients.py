@@ -2,7 +2,8 @@
 
 The standard's tags come first (PS3.3 C.8.13.5.9), then the tables that the vendors document or that are known from their files:
 Siemens (0019,100C/100E) and the CSA header, GE (0043,1039), Philips (2001,1003) with (2005,10B0..B2), UIH (0065,1009/1037).
-A GE direction is given in the axes of the scan plane and not in patient space: it is left out here, dcm2niix turns it.
+Siemens and Philips state directions in the patient, as the standard does; UIH in the axes of the image. A GE direction (0019,10BB..BD) is
+given by frequency, phase and slice, a Canon one in a comment: both are left out here, dcm2niix turns them.
 What a header does not say is None; nothing is inferred from names.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 SMALLEST_B_S_MM2 = 10.0  # below it no gradient was on: scanners write 0, 1 or 5 for their unweighted images
+SHORTEST_SCALED, LONGEST_SCALED = 0.03, 0.97  # lengths of a GE vector that scale the b-value, as dcm2niix takes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +95,26 @@ def _philips(header: Dataset) -> Gradient:
 
 def _uih(header: Dataset) -> Gradient:
     b_value = _numbers(header, 0x0065, 0x1009)
-    return _gradient(b_value[0], _numbers(header, 0x0065, 0x1037) or None) if b_value else NO_GRADIENT
+    return _gradient(b_value[0], _turned(header, _numbers(header, 0x0065, 0x1037))) if b_value else NO_GRADIENT
+
+
+def _turned(header: Dataset, vector: list[float]) -> list[float] | None:
+    """A direction in the axes of the image (along a row, down a column, their cross product), turned into the patient."""
+    cosines = header.get("ImageOrientationPatient")
+    if len(vector) != 3 or cosines is None or len(cosines) != 6:
+        return None
+    columns, rows = np.array([float(number) for number in cosines]).reshape(2, 3)
+    return list(vector[0] * columns + vector[1] * rows + vector[2] * np.cross(columns, rows))
 
 
 def _ge(header: Dataset) -> Gradient:
+    """GE adds 10^9 to the b-values of some protocols; others give shells by the length of the vector, whose square b follows."""
     numbers = _numbers(header, 0x0043, 0x1039, "GEMS")
-    # GE adds 10^9 to the b-values of some multi-shell protocols.
-    return _gradient(numbers[0] % 1_000_000_000, None) if numbers else NO_GRADIENT
+    if not numbers:
+        return NO_GRADIENT
+    length = float(np.linalg.norm([part for element in (0x10BB, 0x10BC, 0x10BD) for part in _numbers(header, 0x0019, element, "GEMS")]))
+    is_scaled = SHORTEST_SCALED < length < LONGEST_SCALED
+    return _gradient(numbers[0] % 1_000_000_000 * (length**2 if is_scaled else 1.0), None)
 
 
 def _siemens_csa(header: Dataset) -> Gradient:
