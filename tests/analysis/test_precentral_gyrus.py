@@ -133,7 +133,7 @@ def stated(z: float | None, ratio: float) -> list[Measurement]:
         (0.3, 1.25, "absent", None),
         (-2.0, 1.25, "indeterminate", "thin for the patient's age"),
         (0.3, 1.0, "indeterminate", "thin beside the postcentral gyrus"),
-        (-0.8, 1.15, "indeterminate", "near the limit"),
+        (0.4, 1.15, "indeterminate", "near the limit"),
         (None, 1.0, "not assessed", "a child of 9 years"),
     ],
 )
