@@ -40,6 +40,7 @@ from analysis import atlas, concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Concept, Finding, Gap, Measurement, NotMeasurable, Outcome, Verdict
+from analysis.steps.diffusion import steady_diffusion
 from analysis.steps.displacement import displacement_of
 from analysis.steps.field_of_view import cut_part, is_wrapped
 from analysis.steps.head import head_on_template
@@ -104,7 +105,7 @@ def quality_of(examination: Examination, role: str) -> Quality:
     said = [*_field(examination, role, first, overview)]
     for name, look in (("motion", _motion), ("snr", _snr)):
         try:
-            measurement, *words = look(role, image, first, overview)
+            measurement, *words = look(role, image, first, overview, examination)
             measurements.insert(0, measurement)
             said.insert(0, tuple(words))
         except NotMeasurable as reason:
@@ -147,7 +148,7 @@ def largest_shell(image: Diffusion) -> np.ndarray:
     return max(shells, key=len, default=np.empty(0, int))
 
 
-def _snr(role: str, image: Image, first: Volume, overview: Overview) -> tuple[Measurement, bool, str]:
+def _snr(role: str, image: Image, first: Volume, overview: Overview, _: Examination) -> tuple[Measurement, bool, str]:
     twins = twins_of(image)
     noise = noise_of(first, overview) if twins is None else noise_of(first.with_array(twins[0]), overview, twins[1])
     if noise == 0:
@@ -158,19 +159,29 @@ def _snr(role: str, image: Image, first: Volume, overview: Overview) -> tuple[Me
     return made, snr < LEAST_SNR, f"{'low ' if snr < LEAST_SNR else ''}signal to noise {snr:.0f}"
 
 
-def _motion(role: str, image: Image, first: Volume, overview: Overview) -> tuple[Measurement, bool, str]:
+def _motion(
+    role: str, image: Image, first: Volume, overview: Overview, examination: Examination
+) -> tuple[Measurement, bool, str]:
     if isinstance(image, Volume):
         share = ghosting_of(first, overview)
         strong = share > MOST_GHOSTING
         made = _measurement("motion", role, share, "1", GHOSTING_METHOD, None)
         return made, strong, f"strong motion: ghosts of {100 * share:.0f} % of the signal" if strong else "no strong ghosts of motion"
     if isinstance(image, Diffusion):
-        moved_mm = displacement_of(image.array, largest_shell(image), overview, image.b_vectors_lps)
+        moved_mm = _diffusion_displacement_mm(image, overview, examination)
     else:
         moved_mm = displacement_of(image.array, np.arange(image.array.shape[3]), overview)
     made = _measurement("motion", role, moved_mm, "mm", DISPLACEMENT_METHOD, DISPLACEMENT_ERROR_MM)
     strong = moved_mm > MOST_DISPLACEMENT_MM
     return made, strong, f"{'strong motion: ' if strong else ''}the head moved by {moved_mm:.1f} mm between volumes"
+
+
+def _diffusion_displacement_mm(image: Diffusion, overview: Overview, examination: Examination) -> float:
+    """As the correction of motion found it; where that is not possible, from the volumes of one b-value."""
+    try:
+        return float(examination.once(steady_diffusion).displacement_mm.mean())
+    except NotMeasurable:
+        return displacement_of(image.array, largest_shell(image), overview, image.b_vectors_lps)
 
 
 def _field(examination: Examination, role: str, first: Volume, overview: Overview) -> Iterator[tuple[bool, str]]:

@@ -1,8 +1,8 @@
 """The diffusion series: its brain, its tensor, and where it lies on the template.
 
-The tensor is fitted by weighted least squares (dipy) to the volumes with b up to 1500 s/mm² where there are enough of them, to all
-otherwise, and that is said. The placement needs no T1: b = 0 gives place and scale, anisotropy against the white matter of the template
-gives the shape.
+Motion is taken out first. The tensor is fitted by weighted least squares (dipy) to the volumes with b up to 1500 s/mm² where there are
+enough of them, to all otherwise, and that is said. The placement needs no T1: b = 0 gives place and scale, anisotropy against the white
+matter of the template gives the shape.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy import ndimage
 from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
+from analysis.steps.diffusion_motion import Steady, steadied
 from analysis.steps.gradient_check import check_course, check_on_template
 from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
 from analysis.volume import Diffusion, Volume
@@ -24,7 +25,7 @@ B_TENSOR_S_MM2 = 1500.0  # above, the signal is no longer that of one Gaussian t
 LEAST_DIRECTIONS = 6
 LARGEST_DIFFUSIVITY = 3.2e-3  # mm²/s: free water at body temperature, and a little
 CSF_DIFFUSIVITY = 1.8e-3
-EDGE_MM = 3.0
+EDGE_MM, AROUND_MM = 3.0, 6.0
 LEAST_SIMILARITY = 0.45
 WARP_ITERATIONS = (40, 20, 0)
 
@@ -53,7 +54,8 @@ class Tensor:
 def diffusion_tensor(examination: Examination) -> Tensor:
     """The tensor of the diffusion series. NotMeasurable without a b = 0 volume or six different directions, or where the directions do not
     follow the fibres."""
-    series = examination.image("dwi")
+    steady = examination.once(steady_diffusion)
+    series = steady.series
     chosen, note = volumes_for_tensor(series)
     is_zero = series.b_values_s_mm2 <= B_ZERO_S_MM2
     b_zero = series.mean_where(is_zero)
@@ -61,8 +63,17 @@ def diffusion_tensor(examination: Examination) -> Tensor:
     fit = fit_tensor(series, chosen, brain)
     unchecked = check_course(b_zero.with_array(fit[0]), fit[4], brain)
     weighted = chosen & ~is_zero
-    note = " ".join(filter(None, (note, unchecked))) or None
+    note = " ".join(filter(None, (note, steady.words(), unchecked))) or None
     return Tensor(brain, b_zero, *fit, int(weighted.sum()), float(np.median(series.b_values_s_mm2[weighted])), note)
+
+
+def steady_diffusion(examination: Examination) -> Steady:
+    """The diffusion series without the motion of the head. NotMeasurable where it cannot give a tensor, or shows no brain."""
+    series = examination.image("dwi")
+    volumes_for_tensor(series)
+    b_zero = series.mean_where(series.b_values_s_mm2 <= B_ZERO_S_MM2)
+    away_mm = ndimage.distance_transform_edt(~diffusion_brain(b_zero), sampling=b_zero.spacing_mm)
+    return steadied(series, away_mm <= AROUND_MM)
 
 
 def volumes_for_tensor(series: Diffusion) -> tuple[np.ndarray, str | None]:

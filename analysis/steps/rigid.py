@@ -1,4 +1,5 @@
-"""Rigid registration of two images of one patient: the patient moved between two series, the brain kept its shape.
+"""Rigid registration of two images of one patient: the patient moved between two images, the brain kept its shape. Affine where eddy
+currents sheared the image itself.
 
 Mutual information (Mattes) by SimpleITK, inside a mask. It needs a start within some 5 mm and 5 degrees: that is `nearest_start`, which
 searches widely with a measure that is cheap on few points.
@@ -58,16 +59,16 @@ def rigid_map(parameters: np.ndarray, middle: np.ndarray) -> np.ndarray:
     return whole
 
 
-def moving_from_fixed(fixed: Volume, moving: Volume, inside: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Where the positions (LPS, mm) of `fixed` are in `moving`: a rigid 4 by 4 map. `inside`: where in `fixed` the two are compared;
-    `start`: a map that is nearly right."""
+def moving_from_fixed(fixed: Volume, moving: Volume, inside: np.ndarray, start: np.ndarray, *, is_affine: bool = False) -> np.ndarray:
+    """Where the positions (LPS, mm) of `fixed` are in `moving`: a rigid 4 by 4 map, or an affine one. `inside`: where in `fixed` the two
+    are compared; `start`: a rigid map that is nearly right."""
     import SimpleITK as sitk
 
     still, mover = sitk_image(fixed), sitk_image(moving)
     middle = (fixed.lps_from_index @ [*((np.array(fixed.array.shape) - 1) / 2), 1.0])[:3]
-    turn = sitk.Euler3DTransform()
+    turn = sitk.AffineTransform(3) if is_affine else sitk.Euler3DTransform()
     turn.SetCenter(middle.tolist())
-    turn.SetMatrix(start[:3, :3].ravel().tolist(), 1e-5)
+    turn.SetMatrix(start[:3, :3].ravel().tolist(), *(() if is_affine else (1e-5,)))
     turn.SetTranslation((start[:3, :3] @ middle + start[:3, 3] - middle).tolist())
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
@@ -86,7 +87,7 @@ def moving_from_fixed(fixed: Volume, moving: Volume, inside: np.ndarray, start: 
 
 
 def matrix_of(transform) -> np.ndarray:
-    """The 4 by 4 map of a rigid SimpleITK transform."""
+    """The 4 by 4 map of a rigid or affine SimpleITK transform."""
     matrix, centre = np.array(transform.GetMatrix()).reshape(3, 3), np.array(transform.GetCenter())
     whole = np.eye(4)
     whole[:3, :3], whole[:3, 3] = matrix, np.array(transform.GetTranslation()) + centre - matrix @ centre
