@@ -31,12 +31,12 @@ SMOOTH_MM = 2.1
 CUBE_MM = 20.0  # what happens in one cube counts as one observation
 LEAST_VOXELS, LEAST_CUBES = 500, 30
 # Chosen on two real series (Siemens b 2500 with 20 directions, Philips b 2000 with 15), whole, as slabs of 4 to 10 slices, with slices of
-# 6 mm, with 12 and 6 directions, with noise, and on phantoms (seeds 1 to 3); test_gradient_check.py holds the figures of both sides.
+# 6 mm, with 12 and 6 directions, with noise, and on phantoms (seeds 1 to 3); the docstring of its test has the figures of both sides.
 LARGEST_TURN_DEG = 15.0
 LEAST_TURNED_FIT = 0.15  # of the best turn: below it, it is noise
 LEAST_FIT = 0.2  # as the directions are, where they agree from voxel to voxel
 LEAST_AGREEMENT = 0.75  # mean squared cosine between neighbours; noise gives 1/3
-SURE, ENOUGH = 3.0, 2.0  # standard errors: to refuse, to call it checked
+SURE = 3.0  # standard errors
 LARGEST_TILT_DEG = 40.0  # on the template
 LEAST_TRACT_VOXELS = 20
 
@@ -97,7 +97,7 @@ def check_course(fa: Volume, direction_lps: np.ndarray, brain: np.ndarray) -> st
             f"{REFUSAL}: the fibres do not follow their bundles (fit {course.fit(straight):.2f}, at least {LEAST_FIT} is needed) "
             "and no turn of the directions mends that; they may belong to other volumes"
         )
-    if angle_deg > LARGEST_TURN_DEG or not _is_surely_straight(course):
+    if angle_deg > LARGEST_TURN_DEG or course.fit(straight) < SURE * course.fit_error(straight):
         return NOT_CHECKED.format(why="the images are too few, too thick or too noisy to tell one axis from another")
     return None
 
@@ -152,12 +152,6 @@ def best_turn(course: Course) -> np.ndarray:
     start = max(flips_and_swaps(), key=course.fit)
     found = minimize(lambda vector: -course.fit(Rotation.from_rotvec(vector).as_matrix() @ start), np.zeros(3), method="Powell")
     return Rotation.from_rotvec(found.x).as_matrix() @ start
-
-
-def _is_surely_straight(course: Course) -> bool:
-    straight, *others = flips_and_swaps()
-    gain, error = course.gain(straight, max(others, key=course.fit))
-    return gain > ENOUGH * error
 
 
 def words_of(turn: np.ndarray) -> str:

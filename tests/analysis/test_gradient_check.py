@@ -1,7 +1,9 @@
 """Directions that fit are let through, every planted error is seen, and weak images are not refused.
 
-Figures of both sides, measured on two real series (Siemens b 2500, 20 directions, 3 mm; Philips b 2000, 15 directions, 3 mm) and phantoms
-(seeds 1 and 2): test_real_directions_fit_and_planted_errors_are_seen repeats the first.
+Fit as sent, of the best of the 23 wrong ones, and the turn that fits best: Siemens (b 2500, 20 directions, 3 mm) 0.48, 0.15, 7°; Philips
+(b 2000, 15 directions, 3 mm) 0.55, 0.15, 1°; phantoms (seeds 1 to 3, 2.5 mm) 0.21 to 0.31, 0.15 to 0.25, 2° to 8°. On the real ones all 23
+and turns of 20° and more about an axis are refused; slabs of 4 slices, slices of 6 mm and 12 directions fit. On the phantoms, whose
+bundles end in plain slopes, 21 of 23 are refused and 2 are a note. Random orders of the real volumes: fit -0.08 to 0.10, refused.
 """
 
 import numpy as np
