@@ -176,14 +176,14 @@ def scan(head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coars
     return Volume(out, affine)
 
 
-def gradients(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """b-values (s/mm²) and LPS directions: b 0 now and then, and DIRECTIONS even ones (a spiral on the half sphere, turned by the seed)."""
-    count = np.arange(DIRECTIONS) + 0.5
-    height, turn = 1 - count / DIRECTIONS, np.pi * (1 + 5**0.5) * count
+def gradients(seed: int, directions: int = DIRECTIONS) -> tuple[np.ndarray, np.ndarray]:
+    """b-values (s/mm²) and LPS directions: b 0 now and then, and even ones (a spiral on the half sphere, turned by the seed)."""
+    count = np.arange(directions) + 0.5
+    height, turn = 1 - count / directions, np.pi * (1 + 5**0.5) * count
     radius = np.sqrt(1 - height**2)
     spiral = np.stack([radius * np.cos(turn), radius * np.sin(turn), height], axis=1)
     spiral = spiral @ rotation(np.random.default_rng([seed, 4]).uniform(-180, 180, 3)).T
-    b_values, b_vectors = np.full(DIRECTIONS + len(B0_AT), B_VALUE), np.zeros((DIRECTIONS + len(B0_AT), 3))
+    b_values, b_vectors = np.full(directions + len(B0_AT), B_VALUE), np.zeros((directions + len(B0_AT), 3))
     b_values[list(B0_AT)] = 0
     b_vectors[b_values > 0] = spiral
     return b_values, b_vectors
@@ -224,12 +224,14 @@ class DiffusionModel:
         return out
 
 
-def scan_diffusion(head: Head, fibres: Fibres, shape_of_head: Shape, seed: int, coarseness: float = 1.0, noise: float = 1.0) -> Diffusion:
+def scan_diffusion(
+    head: Head, fibres: Fibres, shape_of_head: Shape, seed: int, coarseness: float = 1.0, noise: float = 1.0, directions: int = DIRECTIONS
+) -> Diffusion:
     """The diffusion series, float32 in whole counts; `noise` as in `scan`."""
     sequence = SEQUENCES["dwi"]
     shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
     random, weights = _stream(sequence, seed)
-    b_values, b_vectors = gradients(seed)
+    b_values, b_vectors = gradients(seed, directions)
     model = DiffusionModel(head, fibres, sequence.intensity, b_values, b_vectors)
     out = np.empty((*shape, len(b_values)), np.float32)
     steps = _points_within(affine, sequence.supersample)

@@ -73,7 +73,7 @@ def run(folder: Path) -> None:
     decisions, images = watch.time("reading images", images_of, study, every, silent)
     print(", ".join(f"{role} {image.array.shape}" for role, image in images.items()))
     examination = Timed(images, patient_of(study), watch, norms())
-    outcomes = tuple(watch.time(f"marker {one.name}", _alone, one, examination) for one in every)
+    outcomes = tuple(watch.time(f"marker {one.name}", alone, one, examination) for one in every)
     report = report_of(study, decisions, images, outcomes, 0.0)
     watch.time("writing objects", answer, report, images, provenance_of(study, Settings(), datetime.now().astimezone()))
     total = time.monotonic() - start
@@ -85,7 +85,7 @@ def run(folder: Path) -> None:
         print(f"{outcome.marker}: {outcome.outcome} {outcome.reason or ''}")
 
 
-def _alone(marker: Marker, examination: Examination):
+def alone(marker: Marker, examination: Examination):
     return analyse(examination, [marker], time.monotonic)[0]
 
 
