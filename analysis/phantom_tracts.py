@@ -42,7 +42,7 @@ FAN_SHARE, BUNDLE_SHARE = 0.72, 1.2  # of the anisotropy of WHITE_FA: the fan ha
 CALLOSUM_REACH_MM = 24
 # bundles that run front to back: |x| and z of the middle, radii along x and z, from y to y
 BUNDLES = {"superior": (36, 24, 6, 8, -50, 30), "inferior": (38, -6, 7, 8, -80, 30), "cingulum": (9, 35, 4, 5, -45, 30)}
-MOTOR_SEGMENT_Y_MM = (-17, -4)
+MOTOR_SEGMENT_Y_MM, SPLENIUM_Y_MM = (-17, -4), (-42, -27)
 
 
 @dataclass(frozen=True, eq=False)

