@@ -23,6 +23,7 @@ from analysis.outcome import NotMeasurable
 from analysis.steps.displacement import without_eddy_currents
 from analysis.steps.prediction import B_ZERO_S_MM2, Shell, predicted, shells_of
 from analysis.steps.rigid import moving_from_fixed
+from analysis.steps.space import around
 from analysis.volume import Diffusion, Volume
 
 LEAST_FOR_STRAIN = 8  # diffusion-weighted volumes
@@ -30,6 +31,7 @@ LEAST_FOR_STRAIN = 8  # diffusion-weighted volumes
 DARKER_BY, UNUSUAL_BY, LEAST_VOXELS, EDGE_VOXELS = 0.1, 5.0, 100, 3
 LEAST_MOVED_MM = 0.15  # on average; below, interpolation costs more than the motion does
 MUCH_MM = 1.0
+MARGIN_VOXELS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +111,10 @@ def poses_of(series: Diffusion, voxels: _Brain, weighted: np.ndarray) -> np.ndar
 
 def _laid_onto(reference: Volume, series: Diffusion, voxels: _Brain, poses: np.ndarray, has_strain: np.ndarray) -> np.ndarray:
     """Every volume on the reference, from where it was, about the mean place."""
+    box = around(voxels.grid, MARGIN_VOXELS)
+    fixed, inside = reference.part(box), voxels.mask[box]
     found = np.stack([
-        moving_from_fixed(reference, reference.with_array(series.array[..., k]), voxels.mask, pose, is_affine=bool(is_affine))
+        moving_from_fixed(fixed, fixed.with_array(series.array[(*box, k)]), inside, pose, is_affine=bool(is_affine))
         for k, (pose, is_affine) in enumerate(zip(poses, has_strain, strict=True))
     ])  # fmt: skip
     if has_strain.any():
