@@ -45,7 +45,8 @@ TOLERANCES = {
 # 0.6 % in the CSF, 0.13 % in the other volumes, 0.001 in anisotropy and 0.0013 in diffusivities. Three times that, and a little more.
 WOBBLE = {
     "csf_volume": ("share", 0.02), "cst_fa": ("unit", 0.004), "cst_md": ("unit", 0.004), "cst_rd": ("unit", 0.004),
-    "cst_ad": ("unit", 0.005), "cst_fa_asymmetry": ("unit", 0.6), "motion": ("unit", 0.01),
+    "cst_ad": ("unit", 0.005), "cst_fa_asymmetry": ("unit", 0.6), "cst_volume": ("share", 0.05), "motion": ("unit", 0.02),
+    "callosal_motor_fa": ("unit", 0.006), "callosal_motor_md": ("unit", 0.006), "control_fa": ("unit", 0.006),
     "cst_flair_contrast": ("unit", 0.15), "motor_band_contrast": ("unit", 0.02), "motor_band_score": ("unit", 0.0),
     "precentral_volume": ("share", 0.01), "precentral_thickness": ("unit", 0.03), "postcentral_thickness": ("unit", 0.03),
     "precentral_postcentral_ratio": ("unit", 0.015), "midbrain_volume": ("share", 0.015), "pons_volume": ("share", 0.01),
