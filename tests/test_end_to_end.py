@@ -34,7 +34,7 @@ TOLERANCES = {
     "intracranial_volume": ("share", 0.06), "brain_volume": ("share", 0.04), "grey_matter_volume": ("share", 0.05),
     "white_matter_volume": ("share", 0.05), "csf_volume": ("share", 0.25),
     "cst_fa": ("unit", 0.05), "cst_md": ("unit", 0.04), "cst_rd": ("unit", 0.04), "cst_ad": ("unit", 0.06),
-    "cst_volume": ("share", 0.8), "callosal_motor_fa": ("unit", 0.09), "callosal_motor_md": ("unit", 0.07), "control_fa": ("unit", 0.05),
+    "cst_volume": ("share", 0.25), "callosal_motor_fa": ("unit", 0.09), "callosal_motor_md": ("unit", 0.07), "control_fa": ("unit", 0.05),
     "cst_fa_asymmetry": ("unit", 4.0), "snr": ("share", 0.2), "motion": ("unit", 0.2),
     "midbrain_volume": ("share", 0.25), "pons_volume": ("share", 0.12), "medulla_volume": ("share", 0.15),
     "precentral_volume": ("share", 0.2), "precentral_thickness": ("unit", 0.5), "postcentral_thickness": ("unit", 0.45),
