@@ -21,7 +21,7 @@ OUT = HERE / "demo-output"
 BETZ = [sys.executable, "-m", "node.command"]
 SEED, SEVERITY = 3, 1.0
 PLANTED = (
-    "cst_degeneration:left", "cst_hyperintensity:right", "motor_band_sign", "motor_cortex_atrophy:left", "brainstem_atrophy",
+    "cst_degeneration:left", "cst_hyperintensity:right", "motor_band_sign:right", "motor_cortex_atrophy:left", "brainstem_atrophy",
     "white_matter_lesions",
 )  # fmt: skip
 NO_NORM = ("cst_degeneration", "brainstem_atrophy")  # findings that need the site's own norms
