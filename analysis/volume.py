@@ -66,12 +66,16 @@ class Diffusion:
 
     `array` (slice, row, column, volume), float32. `b_values_s_mm2` (volume,), 0 where no gradient was on. `b_vectors_lps`
     (volume, 3), unit length in patient space, zero where b is 0. Volumes that the scanner derived (trace, ADC, FA) are not in it.
+    `reversed_b_zero`: an image without weighting that was encoded in the opposite direction along `phase_axis` of the array (1 rows, 2
+    columns), on a grid of its own; both None where the study has none.
     """
 
     array: np.ndarray
     lps_from_index: np.ndarray
     b_values_s_mm2: np.ndarray
     b_vectors_lps: np.ndarray
+    reversed_b_zero: Volume | None = None
+    phase_axis: int | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4:

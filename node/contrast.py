@@ -25,11 +25,12 @@ BOUNDS_FILE = Path(__file__).resolve().parent.parent / "config" / "series.toml"
 
 @dataclass(frozen=True)
 class Contrast:
-    """A role that the physics allows, in words, and what weakens it."""
+    """A role that the physics allows, in words, and what weakens it. `is_b_zero`: diffusion images, none of them weighted."""
 
     role: str
     why: str
     problems: tuple[str, ...] = ()
+    is_b_zero: bool = False
 
 
 @functools.cache
@@ -79,8 +80,9 @@ def _still(physics: Physics, stack: Stack) -> Contrast:
     if physics.is_silent:
         return _named(physics, stack)
     if physics.is_echo_planar and _dimension(physics, stack) == "2D":
-        if physics.is_spin_echo and all(gradient.b_value_s_mm2 == 0 for gradient in physics.gradients):
-            return Contrast("other", "diffusion images with b = 0 only: for the correction of distortion")
+        # Siemens' echo-planar diffusion states neither echo; Philips writes b = 0 into gradient echoes as well
+        if not physics.is_gradient_echo and all(gradient.b_value_s_mm2 == 0 for gradient in physics.gradients):
+            return Contrast("other", "diffusion images with b = 0 only: for the correction of distortion", is_b_zero=True)
         return Contrast("other", f"a single echo-planar image, {_times(physics)}: a reference of a time series")
     if physics.is_spin_echo and not physics.is_gradient_echo:
         return _spin_echo(physics, stack)

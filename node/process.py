@@ -22,7 +22,7 @@ from analysis.marker import Marker, markers
 from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.summary import summary_of
-from analysis.volume import Image
+from analysis.volume import Diffusion, Image
 from node.answer_folder import check_apart, check_free, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
 from node.populations import norms
@@ -73,7 +73,18 @@ def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tu
                 images[role] = image_of(chosen[role], role)
             except StudyError as error:
                 decisions = tuple(_unusable(one, str(error)) if one.series is chosen[role] else one for one in decisions)
+    if isinstance(diffusion := images.get("dwi"), Diffusion):
+        images["dwi"], decisions = _with_reversed_b_zero(diffusion, decisions)
     return with_choice(decisions, choose(decisions)), images
+
+
+def _with_reversed_b_zero(image: Diffusion, decisions: tuple[Decision, ...]) -> tuple[Diffusion, tuple[Decision, ...]]:
+    """The diffusion image with the b = 0 series that was encoded the other way, where the study has one, and the decision that says so."""
+    from node.phase_encoding import with_reversed_b_zero
+
+    image, found = with_reversed_b_zero(image, choose(decisions)["dwi"], [one.series for one in decisions if one.is_b_zero])
+    return image, tuple(replace(one, why=f"{one.why}; encoded the other way than the diffusion series") if one.series is found else one
+                        for one in decisions)  # fmt: skip
 
 
 def _unusable(decision: Decision, reason: str) -> Decision:

@@ -42,7 +42,8 @@ MAPS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """`role` is one of `analysis.examination.ROLES`; `problems` are sentences; `usable` is False where nothing may be measured on it."""
+    """`role` is one of `analysis.examination.ROLES`; `problems` are sentences; `usable` is False where nothing may be measured on it.
+    `is_b_zero`: diffusion images, none of them weighted: they may tell the distortion of those that are."""
 
     series: Series
     role: str
@@ -50,6 +51,7 @@ class Decision:
     problems: tuple[str, ...] = ()
     usable: bool = True
     merit: tuple[float, ...] = ()
+    is_b_zero: bool = False
 
 
 def decide(series: Series) -> Decision:
@@ -165,7 +167,7 @@ def _weigh(series: Series, physics: Physics, stack: Stack, contrast: Contrast) -
     role, why, problems = contrast.role, contrast.why, [*contrast.problems]
     rule = bounds()["geometry"]
     if role == "other":
-        return Decision(series, role, why, tuple(problems), usable=False)
+        return Decision(series, role, why, tuple(problems), usable=False, is_b_zero=contrast.is_b_zero)
     speaks_of_agent = speaks_of("contrast", physics)
     if role == "t1":
         role = "t1_contrast" if physics.has_agent else "t1"

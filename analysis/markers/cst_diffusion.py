@@ -88,7 +88,7 @@ def measure(examination: Examination) -> Outcome:
         maps=tuple(_map(name, tensor) for name in QUANTITIES),
         tracks=tuple(_track(one) for one in sides if one.lines),
         profiles=tuple(_profile(name, one, tensor) for one in sides if one.lines for name in QUANTITIES),
-        notes=(*((tensor.note,) if tensor.note else ()), *(_fall_back(one) for one in sides if not one.lines)),
+        notes=(*filter(None, (tensor.note, tensor.distortion)), *(_fall_back(one) for one in sides if not one.lines)),
     )
 
 

@@ -1,8 +1,8 @@
 """The diffusion series: its brain, its tensor, and where it lies on the template.
 
-Motion is taken out first. The tensor is fitted by weighted least squares (dipy) to the volumes with b up to 1500 s/mm² where there are
-enough of them, to all otherwise, and that is said. The placement needs no T1: b = 0 gives place and scale, anisotropy against the white
-matter of the template gives the shape.
+Motion is taken out first, then distortion where a second series tells it. The tensor is fitted by weighted least squares (dipy) to the
+volumes with b up to 1500 s/mm² where there are enough of them, to all otherwise, and that is said. The placement needs no T1: b = 0 gives
+place and scale, anisotropy against the white matter of the template gives the shape.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from analysis.outcome import NotMeasurable
 from analysis.steps.diffusion_motion import Steady, steadied
 from analysis.steps.gradient_check import check_course, check_on_template
 from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
+from analysis.steps.susceptibility import undistorted
 from analysis.volume import Diffusion, Volume
 
 B_ZERO_S_MM2 = 50.0  # up to here a volume counts as b = 0
@@ -35,7 +36,7 @@ class Tensor:
     """Maps on the grid of the diffusion series, float32, 0 outside the brain. Diffusivities in mm²/s.
 
     `direction` (slice, row, column, 3): the principal direction in LPS. `components` (slice, row, column, 6): the tensor itself in LPS, xx,
-    yy, zz, xy, xz, yz. `note`: what the reader has to know of the fit, or None.
+    yy, zz, xy, xz, yz. `note`: what the reader has to know of the fit, or None; `distortion`: whether distortion was corrected, a sentence.
     """
 
     brain: np.ndarray
@@ -49,22 +50,22 @@ class Tensor:
     directions: int
     b_value_s_mm2: float
     note: str | None
+    distortion: str | None = None
 
 
 def diffusion_tensor(examination: Examination) -> Tensor:
     """The tensor of the diffusion series. NotMeasurable without a b = 0 volume or six different directions, or where the directions do not
     follow the fibres."""
     steady = examination.once(steady_diffusion)
-    series = steady.series
+    series, brain, distortion = upright(steady.series)
     chosen, note = volumes_for_tensor(series)
     is_zero = series.b_values_s_mm2 <= B_ZERO_S_MM2
     b_zero = series.mean_where(is_zero)
-    brain = diffusion_brain(b_zero)
     fit = fit_tensor(series, chosen, brain)
     unchecked = check_course(b_zero.with_array(fit[0]), fit[4], brain)
     weighted = chosen & ~is_zero
     note = " ".join(filter(None, (note, steady.words(), unchecked))) or None
-    return Tensor(brain, b_zero, *fit, int(weighted.sum()), float(np.median(series.b_values_s_mm2[weighted])), note)
+    return Tensor(brain, b_zero, *fit, int(weighted.sum()), float(np.median(series.b_values_s_mm2[weighted])), note, distortion)
 
 
 def steady_diffusion(examination: Examination) -> Steady:
@@ -74,6 +75,15 @@ def steady_diffusion(examination: Examination) -> Steady:
     b_zero = series.mean_where(series.b_values_s_mm2 <= B_ZERO_S_MM2)
     away_mm = ndimage.distance_transform_edt(~diffusion_brain(b_zero), sampling=b_zero.spacing_mm)
     return steadied(series, away_mm <= AROUND_MM)
+
+
+def upright(series: Diffusion) -> tuple[Diffusion, np.ndarray, str]:
+    """The series without distortion where that can be told, its brain, boolean, and a sentence about it."""
+    is_zero = series.b_values_s_mm2 <= B_ZERO_S_MM2
+    b_zero = series.mean_where(is_zero)
+    brain = diffusion_brain(b_zero)
+    found, words = undistorted(series, b_zero, brain)
+    return found, brain if found is series else diffusion_brain(found.mean_where(is_zero)), words
 
 
 def volumes_for_tensor(series: Diffusion) -> tuple[np.ndarray, str | None]:
