@@ -18,7 +18,7 @@ from analysis.volume import Volume
 GRIDS_MM = (8.0, 4.0, 2.0)  # voxels while the shift is sought, and how smooth the images are
 STEPS, INNER_STEPS, HALVINGS = 10, 25, 5
 SETTLED = 2e-3  # a step that lowers the cost by a smaller share is the last
-STIFFNESS = 0.01  # weight of the squared slope of the shift; chosen on phantoms (seed 1)
+STIFFNESS = 0.02  # weight of the squared slope of the shift; chosen on phantoms (seed 1)
 MOST_STRAIN = 0.9  # |∂d|; at 1 the image folds
 REACH_MM = 10.0  # so far around the brain the images have their say
 
@@ -87,7 +87,8 @@ def shift_mm(first: Volume, second: np.ndarray, axis: int, inside: np.ndarray, s
     region = first.with_array((away_mm < REACH_MM).astype(np.float32))
     images = [first.with_array(image / max(image[inside].mean(), 1e-6)) for image in (first.array, second)]
     field = first.with_array(np.zeros(first.array.shape, np.float32) if start_mm is None else start_mm)
-    for grid_mm in GRIDS_MM if start_mm is None else GRIDS_MM[1:]:
+    for wanted_mm in GRIDS_MM if start_mm is None else GRIDS_MM[1:]:
+        grid_mm = max(wanted_mm, first.spacing_mm[axis])  # finer than the images there is nothing to see
         plus, minus, weight = (np.moveaxis(coarser(image, grid_mm).array, axis, -1) for image in (*images, region))
         grid = coarser(first, grid_mm)
         now = _Alignment(plus, minus, weight, np.roll(grid.spacing_mm, 2 - axis)[-1], STIFFNESS)

@@ -22,19 +22,20 @@ from analysis.steps.space import around
 from analysis.volume import Diffusion, Volume
 
 MARGIN_VOXELS = 8
-LEAST_ALIKE, MOST_LEFT = 0.9, 0.9  # chosen on phantoms (seed 1)
+SMOOTH_VOXELS = 1.0
+LEAST_ALIKE, MOST_LEFT, LEAST_SHIFT_MM = 0.9, 0.9, 0.5  # chosen on phantoms (seed 1)
 MAY_BE_DISPLACED = "the frontal base and the brainstem may be displaced"
 
 
 @dataclass(frozen=True, eq=False)
 class Shift:
     """`voxels` (slice, row, column), float32: how far along `axis` of the array the signal of each place was shifted. `alike`: the
-    correlation of the two images inside the brain afterwards; `left`: how much of their difference is left, 1 where nothing was gained."""
+    correlation of the two images inside the brain afterwards; `largest_mm`: how far any part of the brain was shifted."""
 
     voxels: np.ndarray
     axis: int
     alike: float
-    left: float
+    largest_mm: float
 
     def undone(self, series: Diffusion) -> Diffusion:
         """The series in its place and with its signal; every volume is interpolated along the phase encoding and no other way."""
@@ -55,11 +56,9 @@ def undistorted(series: Diffusion, b_zero: Volume, brain: np.ndarray) -> tuple[D
         shift = shift_between(b_zero, series.reversed_b_zero, series.phase_axis, brain)
     except NotMeasurable as refusal:
         return series, f"Distortion along the phase encoding was not corrected: {refusal}; {MAY_BE_DISPLACED}."
-    # the last thousandth is noise at the edge
-    largest_mm = np.percentile(np.abs(shift.voxels[brain]), 99.9) * b_zero.spacing_mm[shift.axis]
     return shift.undone(series), (
         "Distortion along the phase encoding was corrected with a b = 0 series of reversed direction "
-        f"(largest shift {largest_mm:.1f} mm)."
+        f"(largest shift {shift.largest_mm:.1f} mm)."
     )  # fmt: skip
 
 
@@ -79,9 +78,12 @@ def shift_between(first: Volume, reverse: Volume, axis: int, brain: np.ndarray) 
     alike, left = _alike(ours, theirs, inside), _difference(ours, theirs, inside) / _difference(still.array, other, inside)
     if alike < LEAST_ALIKE or left > MOST_LEFT:
         raise NotMeasurable("the b = 0 series of reversed direction and the diffusion series did not become alike")
+    largest_mm = float(np.percentile(np.abs(field_mm[inside]), 99.9))  # the last thousandth is noise at the edge
+    if largest_mm < LEAST_SHIFT_MM:
+        raise NotMeasurable(f"the b = 0 series of reversed direction differs from the diffusion series by less than {LEAST_SHIFT_MM} mm")
     wide = [(side.start, size - side.stop) for side, size in zip(box, brain.shape, strict=True)]
     voxels = np.pad(field_mm / first.spacing_mm[axis], wide, mode="edge").astype(np.float32)
-    return Shift(voxels, axis, alike, left)
+    return Shift(voxels, axis, alike, largest_mm)
 
 
 def _seen_by(moving: Volume, grid: Volume, pose: np.ndarray) -> np.ndarray:
@@ -106,5 +108,6 @@ def _alike(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> float:
 
 
 def _difference(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> float:
-    first, second = first[inside], second[inside]
+    """Of the images smoothed: interpolation alone takes noise away."""
+    first, second = (ndimage.gaussian_filter(image, SMOOTH_VOXELS)[inside] for image in (first, second))
     return float(np.sqrt(np.mean((first / first.mean() - second / second.mean()) ** 2)))
