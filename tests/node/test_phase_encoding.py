@@ -78,3 +78,11 @@ def test_a_siemens_b_zero_series_that_states_no_echo_is_told_from_a_functional_o
     plain = scanner.header(**{**EPI, "ScanningSequence": "EP"}, **SIZE, Manufacturer="SIEMENS", DiffusionBValue=0.0)
     decision = decide(scanner.series(scanner.stack(plain, SHAPE[0], 9.0, 9.0)))
     assert decision.is_b_zero and not decision.usable
+
+
+@pytest.mark.realdata
+def test_a_real_series_from_back_to_front(realdata):
+    study = read_study(realdata / "siemens_xa30_enhanced")
+    series = next(one for one in study.series if one.header.get("SeriesDescription") == "DWI_dir80_PA")
+    assert encoding_of(series).direction_lps[1] < -0.9
+    assert not any(decide(one).is_b_zero for one in study.series)
