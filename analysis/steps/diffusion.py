@@ -3,6 +3,9 @@
 Motion is taken out first, then distortion where a second series tells it. The tensor is fitted by weighted least squares (dipy) to the
 volumes with b up to 1500 s/mm² where there are enough of them, to all otherwise, and that is said. The placement needs no T1: b = 0 gives
 place and scale, anisotropy against the white matter of the template gives the shape.
+
+Noise is left as it is: MP-PCA (dipy) on a phantom (seed 11, signal to noise 25, two scans) lowered FA of the tract's levels by 0.004 and
+brought its retest from 0.0047 to 0.0043 only, for 40 s.
 """
 
 from __future__ import annotations
