@@ -58,7 +58,7 @@ def undistorted(series: Diffusion, b_zero: Volume, brain: np.ndarray) -> tuple[D
         return series, f"Distortion along the phase encoding was not corrected: {refusal}; {MAY_BE_DISPLACED}."
     return shift.undone(series), (
         "Distortion along the phase encoding was corrected with a b = 0 series of reversed direction "
-        f"(largest shift {shift.largest_mm:.1f} mm)."
+        f"(largest shift {shift.largest_mm:.1f} mm); masks and maps lie in the corrected place, not over the distorted source images."
     )  # fmt: skip
 
 
