@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -75,7 +76,9 @@ def run(folder: Path) -> None:
     examination = Timed(images, patient_of(study), watch, norms())
     outcomes = tuple(watch.time(f"marker {one.name}", alone, one, examination) for one in every)
     report = report_of(study, decisions, images, outcomes, 0.0)
-    watch.time("writing objects", answer, report, images, provenance_of(study, Settings(), datetime.now().astimezone()))
+    settings = Settings()
+    provenance = provenance_of(study, settings, datetime.now().astimezone())
+    watch.time("writing objects", answer, report, images, provenance, settings)
     total = time.monotonic() - start
     for name, seconds in sorted(watch.seconds.items(), key=lambda item: -item[1]):
         print(f"{seconds:7.1f} s {100 * seconds / total:5.1f} %  {name}")
@@ -96,8 +99,11 @@ def main() -> None:
         run(Path(sys.argv[1]))
         return
     with TemporaryDirectory(prefix="betz-benchmark-") as name:
-        write_phantom(Path(name), (), 0.0, 11, roles=ROLES)
-        run(Path(name) / "dicom")
+        write_phantom(Path(name) / "phantom", (), 0.0, 11)
+        dicom = Path(name) / "phantom" / "dicom"
+        for series in [one for one in dicom.iterdir() if one.name not in ROLES]:
+            shutil.rmtree(series)
+        run(dicom)
 
 
 if __name__ == "__main__":
