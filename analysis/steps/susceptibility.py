@@ -50,7 +50,7 @@ def undistorted(series: Diffusion, b_zero: Volume, brain: np.ndarray) -> tuple[D
     """The series without its distortion, where a `reversed_b_zero` tells it, and a sentence for the report. `b_zero`: its own mean b = 0
     image; `brain`: where that shows one, boolean."""
     if series.reversed_b_zero is None or series.phase_axis is None:
-        reason = "the study has no b = 0 series of reversed direction"
+        reason = "no b = 0 series of reversed direction was found in the study"
         return series, f"Distortion along the phase encoding was not corrected: {reason}; {MAY_BE_DISPLACED}."
     try:
         shift = shift_between(b_zero, series.reversed_b_zero, series.phase_axis, brain)

@@ -127,4 +127,4 @@ def test_without_a_second_series_nothing_changes(pair):
     series = diffusion(pair[0], None)
     found, words = undistorted(series, pair[0], brain())
     assert found is series
-    assert "the study has no b = 0 series of reversed direction; the frontal base and the brainstem may be displaced." in words
+    assert "no b = 0 series of reversed direction was found in the study; the frontal base and the brainstem may be displaced." in words
