@@ -71,7 +71,7 @@ def _parametric_map(map_: Map, planes: Planes, provenance: Provenance) -> Datase
         manufacturer_model_name=MODEL,
         software_versions=provenance.version,
         device_serial_number=provenance.serial_number,
-        contains_recognizable_visual_features=False,  # the maps are 0 outside the brain mask
+        contains_recognizable_visual_features=False,  # the maps are 0 outside the mask of the brain: no face
         real_world_value_mappings=[_values(map_, pixels)],
         voi_lut_transformations=[_window(display)],
         transfer_syntax_uid=ExplicitVRLittleEndian,

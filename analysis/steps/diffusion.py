@@ -19,12 +19,12 @@ from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
 from analysis.steps.diffusion_motion import Steady, steadied
+from analysis.steps.diffusion_prediction import B_ZERO_S_MM2
 from analysis.steps.gradient_check import check_course, check_on_template
 from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
 from analysis.steps.susceptibility import undistorted
 from analysis.volume import Diffusion, Volume
 
-B_ZERO_S_MM2 = 50.0  # up to here a volume counts as b = 0
 B_TENSOR_S_MM2 = 1500.0  # above, the signal is no longer that of one Gaussian tensor
 LEAST_DIRECTIONS = 6
 LARGEST_DIFFUSIVITY = 3.2e-3  # mm²/s: free water at body temperature, and a little

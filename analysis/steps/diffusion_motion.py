@@ -20,8 +20,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from analysis.outcome import NotMeasurable
+from analysis.steps.diffusion_prediction import B_ZERO_S_MM2, Shell, predicted, shells_of
 from analysis.steps.displacement import without_eddy_currents
-from analysis.steps.prediction import B_ZERO_S_MM2, Shell, predicted, shells_of
 from analysis.steps.rigid import moving_from_fixed
 from analysis.steps.space import around
 from analysis.volume import Diffusion, Volume
@@ -52,9 +52,11 @@ class Steady:
         """What was corrected, for the reader of the report; None where nothing was."""
         if not self.is_resampled:
             return None
-        moved = f"{self.displacement_mm.mean():.1f} mm on average, at most {self.displacement_mm.max():.1f} mm"
         lost = f" {self.lost.sum()} slices lost their signal to motion and were left out." if self.lost.any() else ""
-        return f"The head moved between the volumes of the diffusion series by {moved}; this was corrected.{lost}"
+        return (
+            f"The head moved between the volumes of the diffusion series by {self.displacement_mm.mean():.1f} mm on average; "
+            f"this was corrected.{lost}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-B_ZERO_S_MM2 = 50.0
+B_ZERO_S_MM2 = 50.0  # up to here a volume counts as b = 0
 SAME_SHELL_S_MM2 = 100.0
 LEAST_FOR_ORDER = {2: 12, 4: 30}  # directions; with fewer too little is left to predict one from
 STRONG_B_S_MM2 = 1500.0  # from here on the fourth order shows

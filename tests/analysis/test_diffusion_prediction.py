@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.steps.prediction import predicted, shells_of
+from analysis.steps.diffusion_prediction import predicted, shells_of
 
 
 def acquisition(count=14, b=(1000.0,)):
