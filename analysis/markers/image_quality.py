@@ -13,8 +13,8 @@ brain is cut is said by the place of the T1 on the template where there is one, 
 field.
 Trust: a phantom head (seed 11): signal to noise 2 and 4 % too low on T1 and FLAIR, 11 and 14 % too high on SWI and diffusion. Noise added
 to eight real series comes back up to 8 % too low; zero filling by 1.5 changes it by up to 5 %. In voxels of 2 mm and more anatomy counts
-as noise, unless the series holds a picture twice: the number is then a lower bound (half the truth on phantom diffusion of 2.5 mm).
-Ghosts of still phantoms are at most 0.003, of good series of scanners 0.014 and 0.031. Shifts and turns up to ±1, 3 and 5 mm and degrees between
+as noise, unless the series holds a picture twice: the number is then a lower bound (half the truth on phantom diffusion of 2.5 mm). Ghosts
+of still phantoms are at most 0.003, of good series of scanners 0.014 and 0.031. Shifts and turns up to ±1, 3 and 5 mm and degrees between
 eight parts of the encoding, simulated on phantom and four real heads, give 0.013 to 0.047, 0.025 to 0.093 and 0.033 to 0.118, more with
 more motion in each; the limit of 0.04 finds 5 mm in all but one T1, and 3 mm in most. Displacement of functional series: 0.1 mm on a still
 phantom, 0.1 to 0.4 mm on good series, and up to 0.5 mm too much on simulated moves of 0.6 to 5 mm; of diffusion series 0.1 mm on a still
