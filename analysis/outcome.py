@@ -34,12 +34,24 @@ class Concept(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a value stands in a named population."""
+    """Where a value stands in a named population.
+
+    `mean` is what the healthy of the patient's age and sex have, `sd` the spread that z is taken against, `low` and `high` the 5th and
+    95th percentile, all in the unit of the measurement. `percentile_low` to `percentile_high` holds the percentile with a probability of
+    95 %, as far as the population, the site and the value are known. `source` says where the population comes from.
+    """
 
     population: str
     n: int
     z: float
     percentile: float
+    percentile_low: float
+    percentile_high: float
+    mean: float
+    sd: float
+    low: float
+    high: float
+    source: str
 
 
 @dataclass(frozen=True)

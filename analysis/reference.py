@@ -16,6 +16,7 @@ from analysis.examination import Patient
 from analysis.outcome import Reference, Side
 
 ADULT_YEARS = 18.0
+Z_95, Z_975 = 1.6449, 1.9600  # the normal distribution's 95th and 97.5th percentile
 SMALL_SEX_DIFFERENCE = 0.25  # of the whole spread: half of it moves z by at most 0.13 (chosen)
 
 
@@ -79,9 +80,20 @@ def _place(norms: list[Norm], value: float, uncertainty: float, age_years: float
     spread = math.hypot(first.sd, first.sd_between_sites, uncertainty, half_difference)
     if 2.0 * half_difference > SMALL_SEX_DIFFERENCE * spread:
         return "the study does not say the sex of the patient, and the populations of women and men differ"
-    z = (value - sum(means) / len(means)) / spread
+    mean, n = sum(means) / len(means), min(norm.n for norm in norms)
+    z = (value - mean) / spread
     words = first.population if len(norms) == 1 else f"{first.population} (women and men, the patient's sex is not known)"
-    return Reference(words, min(norm.n for norm in norms), z, percentile_of(z))
+    percentile_low, percentile_high = _interval(value - mean, first, uncertainty, half_difference)
+    low, high = mean - Z_95 * spread, mean + Z_95 * spread
+    return Reference(words, n, z, percentile_of(z), percentile_low, percentile_high, mean, spread, low, high, first.source)
+
+
+def _interval(difference: float, norm: Norm, uncertainty: float, half_difference: float) -> tuple[float, float]:
+    """Between which percentiles of people the value lies with a probability of 95 %, as the mean and the spread of the population, its
+    site and the value itself are known."""
+    z = difference / norm.sd
+    error = math.hypot(math.hypot(uncertainty, norm.sd_between_sites, half_difference) / norm.sd, math.sqrt((1 + z * z / 2) / norm.n))
+    return percentile_of(z - Z_975 * error), percentile_of(z + Z_975 * error)
 
 
 def percentile_of(z: float) -> float:

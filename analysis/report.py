@@ -16,7 +16,10 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class SeriesNote:
-    """One series as it was understood: its role, why, and what is wrong with it. `used`: its image was measured on."""
+    """One series as it was understood: its role, why, and what is wrong with it. `used`: its image was measured on.
+
+    `scanner` and `protocol` are the same text for series that may be compared: the same device, and the same physics of the acquisition.
+    """
 
     series_instance_uid: str
     role: str
@@ -24,6 +27,8 @@ class SeriesNote:
     problems: tuple[str, ...] = ()
     used: bool = False
     description: str = ""
+    scanner: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from analysis.summary import summary_of
 from analysis.volume import Diffusion, Image
 from node.answer_folder import check_apart, check_free, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
+from node.language import Language
 from node.populations import norms
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
@@ -140,7 +141,9 @@ def provenance_of(study: Study, settings: Settings, made_at: datetime) -> Proven
     if not is_uid(study.study_instance_uid):
         raise StudyError("the StudyInstanceUID of the images is no UID, so nothing can be put beside them; correct it in the archive")
     check_one_patient(study)
-    return Provenance(study, made_at, ae_title=settings.listener.ae_title)
+    results = settings.results
+    return Provenance(study, made_at, ae_title=settings.listener.ae_title, institution=results.institution or None, is_final=results.final,
+                      language=Language(results.language))  # fmt: skip
 
 
 def answer(report: Report, images: Mapping[str, Image], provenance: Provenance, settings: Settings) -> list[Dataset]:

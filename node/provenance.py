@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node import __version__, uids
+from node.language import Language
 from node.study import Series, Study
 
 MANUFACTURER = "Betz"
@@ -59,7 +60,7 @@ class Provenance:
     """Where a result comes from. `made_at` is written as content time: give the same one to get the same bytes again.
 
     `site` names the installation in UIDs, `config` is a `uids.config_digest`. `is_final`: some information systems take only reports that
-    say FINAL; the honest default for a result that nobody has read is PRELIMINARY.
+    say FINAL; the honest default for a result that nobody has read is PRELIMINARY. `language`: that of the readable results.
     """
 
     study: Study
@@ -71,6 +72,7 @@ class Provenance:
     config: str = ""
     is_final: bool = False
     serial_number: str = field(default="1")
+    language: Language = field(default_factory=Language)
 
     @cached_property
     def inputs(self) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from node.errors import SettingsError
+from node.language import LANGUAGES
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,16 @@ class Storage:
 
 @dataclass(frozen=True)
 class Results:
-    """What an answer holds beside the report, the masks and the maps."""
+    """What an answer holds beside the report, the masks and the maps, and how it speaks.
 
+    `language`: that of the readable results, "en" or "de". `patient_page`: a page in plain language for the physician to hand over.
+    `final`: reports say FINAL, not PRELIMINARY, for information systems that take no other. `institution` stands on objects and pages.
+    """
+
+    language: str = "en"
+    institution: str = ""
+    patient_page: bool = False
+    final: bool = False
     tractography: bool = False
 
 
@@ -185,7 +194,7 @@ def _bad_text(key: str, value: str) -> str | None:
             ipaddress.ip_network(value, strict=False)
         except ValueError:
             return "it must be an IP address or network, for example 192.0.2.10 or 192.0.2.0/24"
-    return None if value.strip() else "it must not be empty"
+    return None if value.strip() or key == "institution" else "it must not be empty"
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -211,6 +220,9 @@ def _checked(settings: Settings) -> Settings:
             f"[listener] host is {settings.listener.host!r}, which the network can reach, but nobody is listed who may send. "
             "List every caller with its AE title and address under [[listener.accept]], or listen on 127.0.0.1."
         )
+    if settings.results.language not in LANGUAGES:
+        known = ", ".join(f"{code!r}" for code in LANGUAGES)
+        raise SettingsError(f"[results] language is {settings.results.language!r}; there is {known}.")
     names = [peer.name for peer in settings.destination]
     for name in names:
         if names.count(name) > 1:

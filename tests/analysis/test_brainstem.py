@@ -19,6 +19,7 @@ from analysis.steps.tissue import Tissue, tissue_fractions
 from analysis.volume import Volume
 
 CSF, BRAIN = 0.2, 1.0
+LOW = Reference("controls", 40, -3.0, 0.1, 0.0, 1.0, 10.0, 0.7, 8.9, 11.1, "own")
 
 
 def grid(low=(-40.0, -20.0, -80.0), high=(40.0, 70.0, 20.0), step_mm=1.0) -> Volume:
@@ -176,6 +177,6 @@ def test_larger_voxels_have_a_larger_uncertainty():
 
 def test_one_small_part_is_enough_even_where_another_is_cut():
     small = Measurement(
-        "pons_volume", 8.0, "ml", concepts.VOLUME, concepts.PONS, reference=Reference("controls", 40, -3.0, 0.1), uncertainty=0.4
+        "pons_volume", 8.0, "ml", concepts.VOLUME, concepts.PONS, reference=LOW, uncertainty=0.4
     )
     assert finding((small,), (Gap("medulla_volume", "cut"),)).value == "present"

@@ -6,6 +6,8 @@ import pytest
 from analysis import concepts
 from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Mask, Measurement, Outcome, Profile, Reference, Track
 
+PLACE = Reference("people", 10, 0.0, 50.0, 30.0, 70.0, 1.0, 0.2, 0.7, 1.3, "a source")
+
 
 def measurement(**changes):
     given = {
@@ -25,7 +27,7 @@ def test_what_is_not_finite_is_no_measurement(changes):
         measurement(**changes)
 
 
-@pytest.mark.parametrize("changes", [{"no_reference": None}, {"reference": Reference("people", 10, 0.0, 50.0)}])
+@pytest.mark.parametrize("changes", [{"no_reference": None}, {"reference": PLACE}])
 def test_a_measurement_has_a_population_or_the_words_that_there_is_none(changes):
     with pytest.raises(ValueError, match="population"):
         measurement(**changes)

@@ -116,7 +116,7 @@ def test_without_a_ribbon_there_is_a_volume_and_the_reason():
 
 
 def stated(z: float | None, ratio: float) -> list[Measurement]:
-    place = Reference("healthy adults", 100, z, percentile_of(z)) if z is not None else None
+    place = Reference("healthy adults", 100, z, percentile_of(z), 0.0, 100.0, 2.4, 0.2, 2.1, 2.7, "a source") if z is not None else None
     thick = Measurement(
         "precentral_thickness", 2.0, "mm", concepts.THICKNESS, concepts.PRECENTRAL_GYRUS, "left",
         reference=place, no_reference=None if place else "the patient is a child of 9 years",

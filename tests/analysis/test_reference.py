@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 
 from analysis.examination import Patient
-from analysis.outcome import Reference
 from analysis.reference import Norm, percentile_of, standing
 
 WOMEN = Norm("thickness", "left", "F", "healthy women", 100, 2.4, 60, -0.01, 0.3, 0.4, 45, 75, "a source")
@@ -15,8 +14,22 @@ def stands(value=2.4, error=None, age=60.0, sex="F", norms=(MEN, WOMEN), name="t
 
 
 def test_the_mean_of_the_own_sex_is_the_middle():
-    assert stands(2.4) == Reference("healthy women", 100, 0.0, 50.0)
-    assert stands(2.36, sex="M") == Reference("healthy men", 90, 0.0, 50.0)
+    women, men = stands(2.4), stands(2.36, sex="M")
+    assert (women.population, women.n, women.z, women.percentile) == ("healthy women", 100, 0.0, 50.0)
+    assert (men.population, men.n, men.z, men.percentile) == ("healthy men", 90, 0.0, 50.0)
+
+
+def test_the_limits_hold_nine_of_ten_people():
+    usual = stands(2.0)
+    assert (usual.mean, usual.sd, usual.source) == (2.4, pytest.approx(0.5), "a source")
+    assert stands(usual.low).percentile == pytest.approx(5.0, abs=0.01) and stands(usual.high).percentile == pytest.approx(95.0, abs=0.01)
+
+
+def test_the_percentile_is_as_uncertain_as_site_and_value():
+    narrow = stands(2.4, norms=(replace(WOMEN, sd_between_sites=0.0, n=1_000_000),))
+    assert (narrow.percentile_low, narrow.percentile_high) == (pytest.approx(50, abs=0.1), pytest.approx(50, abs=0.1))
+    wide, wider = stands(2.4), stands(2.4, error=0.3)
+    assert wider.percentile_low < wide.percentile_low < narrow.percentile_low and wide.percentile_high < wider.percentile_high <= 100
 
 
 def test_people_sites_and_the_measurement_spread_together():

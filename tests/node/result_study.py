@@ -31,6 +31,7 @@ WHO = {
     "StudyTime": "101112", "StudyID": "7", "AccessionNumber": "A1", "ReferringPhysicianName": "Ärztin^Überweisende",
     "StudyDescription": "Schädel-MRT", "Manufacturer": "Scanner AG", "ManufacturerModelName": "Three",
 }  # fmt: skip
+ADULTS = Reference("Adults, 3 T", 120, -1.25, 10.6, 4.1, 22.3, 0.55, 0.0215, 0.5146, 0.5854, "10.1000/adults")
 WHY = "norms of diffusion are bound to the scanner"
 
 
@@ -129,7 +130,7 @@ def _tracts(dwi: Volume) -> Outcome:
     for side, columns in (("left", (9, 13)), ("right", (3, 7))):
         for level, slices in (("plic", (6, 8)), ("peduncle", (2, 5))):
             masks.append(Mask("cst", "dwi", block(dwi.array.shape, slices, (5, 11), columns), TRACT, side, level))
-            reference = Reference("Adults, 3 T", 120, -1.25, 10.6) if level == "plic" else None
+            reference = ADULTS if level == "plic" else None
             where = {"site": TRACT, "side": side, "level": level, "reference": reference, "no_reference": None if reference else WHY}
             numbers.append(Measurement("cst_fa", 0.5231 if side == "left" else 0.5042, "1", ANISOTROPY, uncertainty=0.0125,
                                        method="mean over the voxels of the level", **where))  # fmt: skip

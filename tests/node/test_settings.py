@@ -69,6 +69,7 @@ def test_the_commented_example_is_the_default(monkeypatch):
     ("[listener]\nport = true", ["port", "a whole number"]),
     ("[results]\ntractography = 1", ["tractography", "true or false"]),
     ("[results]\ntractography = 'yes'", ["tractography", "true or false"]),
+    ("[results]\nlanguage = 'xx'", ["language", "'en'", "'de'"]),
     ("[listener]\nport = 70000", ["port", "65535"]),
     ("[listener]\nae_title = 'A TITLE THAT IS TOO LONG'", ["ae_title", "16 characters"]),
     ("[listener]\nhost = '0.0.0.0'", ["nobody is listed", "[[listener.accept]]"]),
