@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from analysis.examination import Patient
 from analysis.outcome import Outcome
+from analysis.support import Support
+from analysis.words import say
 
 LIMITS = (
-    "MRI does not diagnose ALS: it excludes other causes and can support involvement of the upper motor neuron.",
-    "A normal MRI does not exclude ALS; lower motor neurons need EMG and nerve conduction studies.",
-    "Automatic result for research use, not verified by a physician; not for diagnosis on its own.",
+    say("MRI does not diagnose ALS: it excludes other causes and can support involvement of the upper motor neuron."),
+    say("A normal MRI does not exclude ALS; lower motor neurons need EMG and nerve conduction studies."),
+    say("Automatic result for research use, not verified by a physician; not for diagnosis on its own."),
 )
 
 
@@ -33,7 +35,8 @@ class SeriesNote:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything the node says of one study. `not_analysed` is the reason when no marker could run at all."""
+    """Everything the node says of one study. `not_analysed` is the reason when no marker could run at all; `problems` are what could not be
+    read, in sentences; `support` says what the findings weigh together."""
 
     study_instance_uid: str
     patient: Patient
@@ -42,6 +45,8 @@ class Report:
     summary: tuple[str, ...]
     not_analysed: str | None = None
     seconds: float = 0.0
+    problems: tuple[str, ...] = ()
+    support: Support | None = None
 
     def series_with(self, role: str) -> SeriesNote | None:
         """The series whose image had that role in the analysis."""

@@ -39,6 +39,13 @@ def joined(parts: Iterable[str], between: str = ", ") -> Words:
                  {f"part{number}": part for number, part in enumerate(listed)})  # fmt: skip
 
 
+def without_stop(text: str) -> str:
+    """The text without its full stop, to be put into another sentence."""
+    if isinstance(text, Words) and text.template.endswith("."):
+        return Words(text.template.rstrip("."), text.values)
+    return text if isinstance(text, Words) else text.rstrip(".")
+
+
 def translated(text: str, lookup: Callable[[str], str], decimal_point: str = ".") -> str:
     """The text in another language. `lookup` gives the translation of a template or word, or the same where it has none.
 

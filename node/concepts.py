@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from analysis.outcome import Concept, Measurement
-from analysis.summary import SERIES_NAMES
+from analysis.sentence import SERIES_NAMES
 
 PRIVATE_SCHEME = "99ALSMRI"
 

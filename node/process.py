@@ -22,7 +22,9 @@ from analysis.marker import Marker, markers
 from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.summary import summary_of
+from analysis.support import support_of
 from analysis.volume import Diffusion, Image
+from analysis.words import joined, say
 from node.answer_folder import check_apart, check_free, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
 from node.language import Language
@@ -101,21 +103,25 @@ def report_of(
     of_patient = [outcome for outcome in outcomes if outcome.marker != OF_IMAGES]
     measured = any(outcome.outcome == MEASURED for outcome in of_patient)
     reasons = tuple(dict.fromkeys(outcome.reason or "" for outcome in of_patient))
+    support = support_of(outcomes)
     return Report(
         study.study_instance_uid,
         patient_of(study),
         notes,
         outcomes,
-        (*summary_of(outcomes), *_first(study.problems)),
-        not_analysed=None if measured else "; ".join(reasons),
+        summary_of(outcomes, support, study.problems),
+        not_analysed=None if measured else joined(reasons, "; "),
         seconds=seconds,
+        problems=_first(study.problems),
+        support=support,
     )
 
 
 def _first(problems: tuple[str, ...]) -> tuple[str, ...]:
     """What could not be read, in the length that a reader bears; `betz process` lists all of it."""
     rest = len(problems) - PROBLEMS_AT_MOST
-    return problems if rest <= 0 else (*problems[:PROBLEMS_AT_MOST], f"{rest} more files were left out for such reasons.")
+    more = say("{count} more files were left out for such reasons.", count=rest)
+    return problems if rest <= 0 else (*problems[:PROBLEMS_AT_MOST], more)
 
 
 def _note(decision: Decision, used: bool) -> SeriesNote:

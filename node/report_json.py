@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from analysis.outcome import Finding, Gap, Measurement, Outcome, Profile
 from analysis.report import Report, SeriesNote
+from analysis.support import Line, Support
 from node import __version__
 
 
@@ -25,9 +26,25 @@ def report_json(report: Report, objects: Mapping[str, Dataset]) -> dict[str, Any
         "series": [_series(note) for note in report.series],
         "markers": {outcome.marker: _outcome(outcome) for outcome in report.outcomes},
         "summary": list(report.summary),
+        "support": _support(report.support) if report.support else None,
+        "problems": list(report.problems),
         "objects": [_object(name, ds) for name, ds in objects.items()],
         "seconds": round(report.seconds, 1),
     }
+
+
+def _support(support: Support) -> dict[str, Any]:
+    """What each supporting finding weighs, and the range of all of them together."""
+    return {
+        "findings": [_weighed(line) for line in support.lines],
+        "likelihood_ratio": None if support.together is None else {"low": support.together[0], "high": support.together[1]},
+    }
+
+
+def _weighed(line: Line) -> dict[str, Any]:
+    ratio = line.ratio and {"value": line.ratio.value, "low": line.ratio.low, "high": line.ratio.high, "against": line.weight.against}
+    said = {"name": line.weight.finding, "value": line.verdict, "sides": list(line.sides), "likelihood_ratio": ratio}
+    return {**said, "source": line.weight.source or None, "reason": line.reason}
 
 
 def _series(note: SeriesNote) -> dict[str, Any]:
@@ -69,6 +86,8 @@ def _measurement(one: Measurement) -> dict[str, Any]:
     if reference is None:
         return {**said, "reason": one.no_reference}
     standing = {"population": reference.population, "n": reference.n, "z": reference.z, "percentile": reference.percentile}
+    standing |= {"percentile_low": reference.percentile_low, "percentile_high": reference.percentile_high}
+    standing |= {"mean": reference.mean, "sd": reference.sd, "low": reference.low, "high": reference.high, "source": reference.source}
     return {**said, "reference": standing}
 
 

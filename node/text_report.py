@@ -62,7 +62,7 @@ def _sections(report: Report) -> list[Dataset]:
     measured = [outcome for outcome in report.outcomes if outcome.outcome == MEASURED]
     measurements = [one for outcome in measured for one in outcome.measurements]
     findings = [wording.wrapped(wording.finding_line(one)) for outcome in report.outcomes for one in outcome.findings]
-    series = [series_line(number, note) for number, note in enumerate(report.series, start=1)]
+    series = [*(series_line(number, note) for number, note in enumerate(report.series, start=1)), *report.problems]
     notes = [f"{wording.words(outcome.marker)}: {note}" for outcome in report.outcomes for note in outcome.notes]
     sections = [
         _section(concepts.SUMMARY, concepts.CONCLUSION, summary_lines(report)),

@@ -7,10 +7,10 @@ from scipy import ndimage
 from analysis.examination import Examination
 from analysis.markers.image_quality import largest_shell, measure, quality_of
 from analysis.outcome import NotMeasurable
+from analysis.sentence import sentence_of
 from analysis.steps.displacement import displacement_of
 from analysis.steps.field_of_view import cut_part, is_wrapped
 from analysis.steps.quality import ghosting_of, noise_of, overview_of
-from analysis.summary import summary_of
 from analysis.volume import Diffusion, TimeSeries, Volume
 from node.wording import finding_line
 
@@ -202,7 +202,7 @@ def test_every_series_gets_its_numbers_and_one_finding(still):
     assert all(found["snr", role] == pytest.approx(SIGNAL / 20.0, rel=0.2) for role in ("flair", "dwi", "bold"))
     assert {one.level: one.value for one in outcome.findings} == {"flair": "absent", "dwi": "absent", "bold": "absent", "swi": "present"}
     assert all(one.reason for one in outcome.findings)
-    (sentence,) = summary_of([outcome])
+    sentence = sentence_of(outcome)
     assert sentence.startswith("Image quality: FLAIR, DWI, BOLD sufficient; SWI limited: low signal to noise")
     assert finding_line(outcome.findings[1]).startswith("Limited quality, SWI: present (low signal to noise")
 

@@ -125,7 +125,7 @@ def test_a_file_cut_short_is_named_in_the_report(images, tmp_path, promised_repo
     (folder / "notes.txt").write_text("an afternoon in the archive")
     report, objects = answered(folder, tmp_path / "out", promised_report)
     for words in (f"{path.name} is cut short", "notes.txt is no DICOM file"):
-        assert words in " ".join(report["summary"]) and words in text_of(objects[9011])
+        assert words in " ".join(report["problems"]) and words in text_of(objects[9011])
 
 
 def test_many_files_that_cannot_be_read_are_counted_in_the_report_and_listed_for_a_person(images, tmp_path):
@@ -133,8 +133,8 @@ def test_many_files_that_cannot_be_read_are_counted_in_the_report_and_listed_for
     for number in range(PROBLEMS_AT_MOST + 7):
         (folder / f"{number}.txt").write_text("letter")
     lines = process_folder(folder, tmp_path / "out", Settings(), made_at=WHEN)
-    summary = json.loads((tmp_path / "out" / "report.json").read_text())["summary"]
-    assert sum("is no DICOM file" in line for line in summary) == PROBLEMS_AT_MOST and summary[-1].startswith("7 more files")
+    problems = json.loads((tmp_path / "out" / "report.json").read_text())["problems"]
+    assert sum("is no DICOM file" in line for line in problems) == PROBLEMS_AT_MOST and problems[-1].startswith("7 more files")
     assert sum("is no DICOM file" in line for line in lines) == PROBLEMS_AT_MOST + 7
 
 

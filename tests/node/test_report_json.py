@@ -38,7 +38,8 @@ def test_a_measurement_has_its_population_or_the_reason_why_not(scanner, result_
     first, *_, asymmetry = tract["measurements"]
     assert first == {
         "name": "cst_fa", "side": "left", "level": "plic", "value": 0.5231, "unit": "1", "uncertainty": 0.0125,
-        "reference": {"population": "Adults, 3 T", "n": 120, "z": -1.25, "percentile": 10.6},
+        "reference": {"population": "Adults, 3 T", "n": 120, "z": -1.25, "percentile": 10.6, "percentile_low": 4.1, "percentile_high": 22.3,
+                      "mean": 0.55, "sd": 0.0215, "low": 0.5146, "high": 0.5854, "source": "10.1000/adults"},
     }  # fmt: skip
     assert asymmetry["reference"] is None and asymmetry["reason"] == result_study.WHY and asymmetry["side"] is None
     assert tract["findings"][0] == {
