@@ -1,7 +1,7 @@
 """Volume and thickness of the motor cortex.
 
 Gives: precentral_volume (ml), precentral_thickness, postcentral_thickness (mm), precentral_postcentral_ratio (1), left and right; the
-finding motor_cortex_atrophy by side; the masks `precentral_gyrus`, `postcentral_gyrus` (grey matter).
+finding motor_cortex_atrophy by side; the masks `precentral_gyrus`, `postcentral_gyrus` (grey matter); the map thickness on both gyri.
 Needs: a T1 of the head (role t1); for the thickness, voxels of at most 1.4 mm.
 Method: the atlas's gyri are carried to the patient by registration; in a box around them at 0.5 mm the thickness is projected from
 the white surface, with one fit of the pure tissues for both sides, and averaged over each gyrus; the volume is the sum of grey fractions.
@@ -26,13 +26,14 @@ import numpy as np
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Concept, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome, Reference, Side
+from analysis.outcome import MEASURED, Concept, Finding, Gap, Map, Mask, Measurement, NotMeasurable, Outcome, Reference, Side
 from analysis.reference import standing
-from analysis.steps.cortex import thickness
+from analysis.steps.cortex import Thickness, mean_near, thickness
 from analysis.steps.head import head_on_template
 from analysis.steps.ribbon import GYRI, SIDES, Gyri, Ribbon, central_gyri, central_ribbon, code_at, code_of
 from analysis.steps.space import Placement
 from analysis.steps.tissue import tissue_fractions
+from analysis.volume import Volume
 
 NAME, VERSION = "precentral_gyrus", 1
 SITES = {"precentral_gyrus": concepts.PRECENTRAL_GYRUS, "postcentral_gyrus": concepts.POSTCENTRAL_GYRUS}
@@ -61,13 +62,15 @@ def measure(examination: Examination) -> Outcome:
     cut = {one.side: _cut(one) for one in gyri}
     if all(cut.values()):
         raise NotMeasurable(next(iter(cut.values())))
+    masks = tuple(_mask(examination, one, name) for one in gyri if not cut[one.side] for name in GYRI)
+    map_mm = np.zeros(examination.image("t1").array.shape, np.float32)
     measurements, gaps = [], []
     for one in gyri:
         if cut[one.side]:
             gaps += [Gap(name, cut[one.side], one.side) for name in (VOLUME, *THICKNESS.values(), RATIO)]
         else:
             measurements.append(_volume(examination, one))
-            found, missing = _thicknesses(examination, one.side)
+            found, missing = _thicknesses(examination, one.side, masks, map_mm)
             measurements, gaps = measurements + found, gaps + missing
     return Outcome(
         NAME,
@@ -76,7 +79,8 @@ def measure(examination: Examination) -> Outcome:
         measurements=tuple(measurements),
         gaps=tuple(gaps),
         findings=tuple(finding(side, measurements, gaps) for side in SIDES),
-        masks=tuple(_mask(examination, one, name) for one in gyri if not cut[one.side] for name in GYRI),
+        masks=masks,
+        maps=(Map("thickness", "t1", map_mm, "mm", concepts.THICKNESS),) if map_mm.any() else (),
     )
 
 
@@ -107,8 +111,10 @@ def _mask(examination: Examination, gyri: Gyri, name: str) -> Mask:
     return Mask(name, "t1", array, SITES[name], gyri.side)
 
 
-def _thicknesses(examination: Examination, side: Side) -> tuple[list[Measurement], list[Gap]]:
-    """Both thicknesses of a side and their ratio, or why there are none."""
+def _thicknesses(
+    examination: Examination, side: Side, masks: tuple[Mask, ...], map_mm: np.ndarray
+) -> tuple[list[Measurement], list[Gap]]:
+    """Both thicknesses of a side and their ratio, or why there are none. What is measured is also drawn into `map_mm`, in its masks."""
     coarsest_mm = float(examination.image("t1").spacing_mm.max())
     if coarsest_mm > COARSEST_MM:
         return _no_thickness(side, f"voxels of {coarsest_mm:.1f} mm cannot resolve a cortex of 2 to 4 mm")
@@ -116,9 +122,11 @@ def _thicknesses(examination: Examination, side: Side) -> tuple[list[Measurement
         ribbon = next(one for one in examination.once(central_ribbon) if one.side == side)
     except NotMeasurable as refusal:
         return _no_thickness(side, str(refusal))
-    value = gyrus_thickness_mm(ribbon, examination.once(head_on_template))
+    found = thickness(ribbon.scale.array, ribbon.near)
+    value = gyrus_thickness_mm(found, ribbon, examination.once(head_on_template))
     if None in value.values():
         return _no_thickness(side, "the surface of the cortex could not be followed: too much noise or too little contrast")
+    draw(map_mm, np.logical_or.reduce([mask.array for mask in masks if mask.side == side]), found, examination.image("t1"), ribbon)
     unclear = UNCLEAR_FACTOR if ribbon.contrast < CLEAR_CONTRAST else 1.0
     measurements = [_thickness(examination, name, side, value[name], ERROR_MM[name] * unclear) for name in GYRI]
     ratio = value["precentral_gyrus"] / value["postcentral_gyrus"]
@@ -129,9 +137,15 @@ def _no_thickness(side: Side, reason: str) -> tuple[list[Measurement], list[Gap]
     return [], [Gap(name, reason, side) for name in (*THICKNESS.values(), RATIO)]
 
 
-def gyrus_thickness_mm(ribbon: Ribbon, place: Placement) -> dict[str, float | None]:
+def draw(map_mm: np.ndarray, where: np.ndarray, found: Thickness, t1: Volume, ribbon: Ribbon) -> None:
+    """Write into the voxels of a mask (boolean, on the T1) how thick the cortex is there; 0 stays where nothing is near."""
+    fine_from_index = np.linalg.inv(ribbon.scale.lps_from_index) @ t1.lps_from_index
+    index = np.argwhere(where) @ fine_from_index[:3, :3].T + fine_from_index[:3, 3]
+    map_mm[where] = mean_near(found, index)
+
+
+def gyrus_thickness_mm(found: Thickness, ribbon: Ribbon, place: Placement) -> dict[str, float | None]:
     """The mean thickness of each gyrus of a side; None where too few tracks found an end."""
-    found = thickness(ribbon.scale.array, ribbon.near)
     code = code_at(place, ribbon.scale, found.index)
     value: dict[str, float | None] = {}
     for name in GYRI:

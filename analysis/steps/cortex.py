@@ -32,6 +32,7 @@ LEAST_CSF = -0.15  # noise of grey matter counts in both directions, white matte
 MEETING_MM = 0.5  # a front is behind where the distance has fallen this far behind the way walked
 LEAST_ISLAND_MM3 = 200.0
 PLANE_MM = 1.5
+NEAREST, NEAREST_MM = 20, 5.0  # a patch of about 1.5 mm: what a map can show without the noise of single points (chosen by eye)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,16 @@ def thickness(scale: np.ndarray, where: np.ndarray, step_mm: float = STEP_MM) ->
     # tracks start outside `where` too, so that its edge has them on both sides
     walk = _walk(scale, distance, _within(where, START_FROM_MM, step_mm), step_mm)
     return _on_surface(surface.corners[where[tuple(np.round(surface.corners).astype(int).T)]], walk, step_mm)
+
+
+def mean_near(found: Thickness, index: np.ndarray, step_mm: float = STEP_MM) -> np.ndarray:
+    """The thickness around points (n, 3): the mean over the nearest corners, mm (n,), 0 where none is known within NEAREST_MM."""
+    known = np.isfinite(found.mm)
+    if not known.any() or not len(index):
+        return np.zeros(len(index), np.float32)
+    away, nearest = cKDTree(found.index[known]).query(index, k=min(NEAREST, int(known.sum())))
+    away, nearest = away.reshape(len(index), -1), nearest.reshape(len(index), -1)
+    return np.where(away[:, 0] * step_mm <= NEAREST_MM, found.mm[known][nearest].mean(axis=1), 0.0).astype(np.float32)
 
 
 def _on_surface(corners: np.ndarray, walk: _Walk, step_mm: float) -> Thickness:
