@@ -12,12 +12,14 @@ from dataclasses import replace
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import FAILED, NOT_MEASURABLE, NotMeasurable, Outcome
+from analysis.words import joined, say
 
 ROLE_WORDS = {
-    "t1": "T1-weighted series without contrast", "t1_contrast": "T1-weighted series with contrast", "flair": "FLAIR series",
-    "t2": "T2-weighted series", "swi": "susceptibility-weighted series", "t2star": "T2*-weighted series", "dwi": "diffusion series",
-    "bold": "functional series", "mrs": "spectrum", "cord_t2": "T2-weighted series of the cervical cord",
-    "cord_t2star": "T2*-weighted series of the cervical cord",
+    "t1": say("T1-weighted series without contrast"), "t1_contrast": say("T1-weighted series with contrast"), "flair": say("FLAIR series"),
+    "t2": say("T2-weighted series"), "swi": say("susceptibility-weighted series"), "t2star": say("T2*-weighted series"),
+    "dwi": say("diffusion series"),
+    "bold": say("functional series"), "mrs": say("spectrum"), "cord_t2": say("T2-weighted series of the cervical cord"),
+    "cord_t2star": say("T2*-weighted series of the cervical cord"),
 }  # fmt: skip
 
 
@@ -33,16 +35,20 @@ def _run(marker: Marker, examination: Examination, clock: Callable[[], float]) -
         if missing:
             raise NotMeasurable(_missing(missing, examination.sent))
         outcome = marker.measure(examination)
-    except NotMeasurable as reason:
-        outcome = Outcome(marker.name, marker.version, NOT_MEASURABLE, str(reason))
+    except NotMeasurable as refusal:
+        outcome = Outcome(marker.name, marker.version, NOT_MEASURABLE, refusal.reason)
     except Exception as error:  # whatever a library throws ends this marker, not the study
-        outcome = Outcome(marker.name, marker.version, FAILED, f"an error that this version does not know: {type(error).__name__}: {error}")
+        unknown = say("an error that this version does not know: {kind}: {error}", kind=type(error).__name__, error=str(error))
+        outcome = Outcome(marker.name, marker.version, FAILED, unknown)
     return replace(outcome, seconds=clock() - start)
 
 
 def _missing(groups: list[tuple[str, ...]], sent: frozenset[str]) -> str:
-    words = ", and no ".join(" or ".join(ROLE_WORDS[role] for role in group) for group in groups)
-    sentence = f"the study has no {words} that can be used"
+    series = joined([joined([ROLE_WORDS[role] for role in group], " or ") for group in groups], ", and no ")
+    sentence = say("the study has no {series} that can be used", series=series)
     if any("t1" in group for group in groups) and "t1_contrast" in sent:
-        return f"{sentence}: its T1-weighted series is with contrast agent, which brightens vessels and membranes to that of brain"
+        return say(
+            "{sentence}: its T1-weighted series is with contrast agent, which brightens vessels and membranes to that of brain",
+            sentence=sentence,
+        )
     return sentence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.outcome import NotMeasurable
 from analysis.volume import Image
+from analysis.words import say
 
 if TYPE_CHECKING:
     from analysis.reference import Norm
@@ -40,7 +41,7 @@ class Examination:
     def image(self, role: str) -> Image:
         """The image with that role; NotMeasurable where the study has none."""
         if role not in self.images:
-            raise NotMeasurable(f"the study has no usable {role} series")
+            raise NotMeasurable(say("the study has no usable {role} series", role=role))
         return self.images[role]
 
     def once(self, step: Callable[[Examination], T]) -> T:

@@ -23,6 +23,11 @@ FAILED = "failed"
 class NotMeasurable(Exception):
     """Raised by a step or a marker when the images cannot carry the measurement; the message is the reason a reader sees."""
 
+    @property
+    def reason(self) -> str:
+        """The sentence as it was said: `str(error)` would forget its template."""
+        return self.args[0]
+
 
 class Concept(NamedTuple):
     """A coded concept as DICOM writes it: coding scheme designator, code value, code meaning."""

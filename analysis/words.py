@@ -9,6 +9,7 @@ be sentences themselves. The templates are the catalogue of the report's words: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from string import Formatter
 
 
@@ -33,10 +34,9 @@ def say(template: str, /, **values: object) -> Words:
 
 
 def joined(parts: Iterable[str], between: str = ", ") -> Words:
-    """Several texts as one, each of them translated by itself."""
-    listed = list(parts)
-    return Words(between.replace("{", "{{").replace("}", "}}").join(f"{{part{number}}}" for number in range(len(listed))),
-                 {f"part{number}": part for number, part in enumerate(listed)})  # fmt: skip
+    """Several texts as one; each of them, and what stands `between`, is translated by itself."""
+    named = {f"part{number}": part for number, part in enumerate(parts)}
+    return Words("{between}".join(f"{{{name}}}" for name in named), {**named, "between": between})
 
 
 def without_stop(text: str) -> str:
@@ -51,10 +51,17 @@ def translated(text: str, lookup: Callable[[str], str], decimal_point: str = "."
 
     Numbers that were filled in are formatted as the template says, with that `decimal_point`.
     """
-    if not isinstance(text, Words):
-        return lookup(text)
+    if not text or not isinstance(text, Words):
+        return lookup(text) if text else ""  # the translation of nothing is a catalogue's header
     values = {name: translated(value, lookup, decimal_point) if isinstance(value, str) else value for name, value in text.values.items()}
-    return _Filler(decimal_point).vformat(lookup(text.template), (), values) if values else lookup(text.template)
+    template = _template(text.template, lookup)
+    return _Filler(decimal_point).vformat(template, (), values) if values else template
+
+
+def _template(template: str, lookup: Callable[[str], str]) -> str:
+    """The template in the other language; where only the whole sentence has a translation, that one `without_stop`."""
+    found = lookup(template)
+    return found if found != template else lookup(f"{template}.").removesuffix(".")
 
 
 class _Filler(Formatter):
@@ -65,4 +72,4 @@ class _Filler(Formatter):
 
     def format_field(self, value: object, format_spec: str) -> str:
         shown = super().format_field(value, format_spec)
-        return shown.replace(".", self.decimal_point) if isinstance(value, (int, float)) else shown
+        return shown.replace(".", self.decimal_point) if isinstance(value, Real) else shown

@@ -13,6 +13,7 @@ from itertools import groupby
 import numpy as np
 from pydicom.dataset import Dataset
 
+from analysis.words import say
 from node.contrast import bounds
 from node.errors import StudyError
 from node.frames import Frame, functional_group, is_enhanced
@@ -24,17 +25,17 @@ def source_frames(frames: Sequence[Frame], role: str) -> list[Frame]:
     """The magnitude frames that the scanner measured, of the echo that the role wants; StudyError where they are no even stack."""
     measured = [frame for frame in frames if not frame.is_derived and frame.component == "magnitude"]
     if not measured:
-        raise StudyError("the series holds no magnitude image that the scanner measured, only phase or derived ones")
+        raise StudyError(say("the series holds no magnitude image that the scanner measured, only phase or derived ones"))
     echoes = sorted({round(frame.echo_time_ms, 2) for frame in measured if frame.echo_time_ms is not None})
     if len(echoes) > 1:
         echo = wanted_echo_ms(echoes, role)
         measured = [frame for frame in measured if frame.echo_time_ms is None or round(frame.echo_time_ms, 2) == echo]
     stack = stack_of(measured, bounds()["geometry"]["spacing_tolerance"], bounds()["geometry"]["spacing_tolerance_mm"])
-    faults = list(stack.faults) if stack.orientations == 1 else ["the images lie in different planes"]
+    faults = list(stack.faults) if stack.orientations == 1 else [say("the images lie in different planes")]
     if stack.slices < 2:
-        faults.append("there is only one slice")
+        faults.append(say("there is only one slice"))
     if faults:
-        raise StudyError(f"the series makes no volume: {faults[0]}")
+        raise StudyError(say("the series makes no volume: {fault}", fault=faults[0]))
     return measured
 
 
@@ -54,7 +55,7 @@ def assembled(series: Series, frames: Sequence[Frame]) -> tuple[np.ndarray, np.n
     along_mm = np.array([frame.origin_lps @ frames[0].normal_lps for frame in frames])
     places_mm = np.unique(np.round(along_mm, 1))
     if any(len(volume) != len(places_mm) for volume in volumes):
-        raise StudyError("not every volume of the series is whole; send the series again")
+        raise StudyError(say("not every volume of the series is whole; send the series again"))
     array = np.zeros((len(places_mm), frames[0].rows, frames[0].columns, len(volumes)), dtype=np.float32)
     where = {id(frame): (slot, number) for number, volume in enumerate(volumes) for slot, frame in enumerate(_in_order(volume))}
     for instance, group in groupby(sorted(frames, key=lambda frame: frame.instance), key=lambda frame: frame.instance):
@@ -89,7 +90,9 @@ def _fill(array: np.ndarray, series: Series, instance: int, frames: Sequence[Fra
     try:
         pixels = pixel_array(source.path)
     except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError) as error:
-        raise StudyError(f"the pixels of {source.path.name} could not be decoded: {str(error).splitlines()[0]}") from error
+        raise StudyError(say(
+            "the pixels of {file} could not be decoded: {error}", file=source.path.name, error=str(error).splitlines()[0]
+        )) from error
     for frame in frames:
         slope, intercept = _rescale(source.header, frame)
         picture = pixels if pixels.ndim == 2 else pixels[(frame.number or 1) - 1]

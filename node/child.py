@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.words import say
 from node.errors import JobError
 
 PARENT = "BETZ_PARENT"
@@ -86,11 +87,11 @@ def _watch(process: subprocess.Popen, limits: Limits, stopped: Callable[[], bool
             process.wait(_LOOK_S)
             return ""
         if time.monotonic() > deadline:
-            return f"the analysis took longer than {limits.time_s:g} s"
+            return say("the analysis took longer than {time_s:g} s", time_s=limits.time_s)
         if memory_gib(process.pid) > limits.memory_gib:
-            return f"the analysis needed more than {limits.memory_gib:g} GiB of memory"
+            return say("the analysis needed more than {memory_gib:g} GiB of memory", memory_gib=limits.memory_gib)
         if stopped():
-            return "the analysis was stopped"
+            return say("the analysis was stopped")
 
 
 def memory_gib(pid: int) -> float:
@@ -133,7 +134,7 @@ def _listen(stream, said: bytearray) -> None:
 def _why(status: int, said: bytearray) -> str:
     """The reason in words: the signal, or the last sentence that the child said."""
     if status < 0:
-        return f"the analysis was ended by signal {-status} ({signal.Signals(-status).name})"
+        return say("the analysis was ended by signal {number} ({name})", number=-status, name=signal.Signals(-status).name)
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     last = lines[-1].removeprefix("betz: ")[:_LONGEST_REASON] if lines else ""
-    return last or f"the analysis ended with status {status} and said nothing"
+    return last or say("the analysis ended with status {status} and said nothing", status=status)

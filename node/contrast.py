@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.words import joined, say
 from node.physics import Physics
 from node.stack import Stack
 
@@ -51,15 +52,20 @@ def _diffusion(physics: Physics) -> Contrast | None:
     directed = [gradient.b_vector_lps for gradient in weighted if gradient.b_vector_lps is not None]
     directions = len({tuple(np.round(vector * np.sign(vector[np.argmax(np.abs(vector))]), 2).tolist()) for vector in directed})
     if "TRACEW" in physics.tokens or all(gradient.is_trace for gradient in weighted):
-        return Contrast("other", f"trace-weighted diffusion, b {_listed(values)} s/mm²: computed by the scanner, without directions")
+        return Contrast("other", say(
+            "trace-weighted diffusion, b {values} s/mm²: computed by the scanner, without directions",
+            values=_listed(values),
+        ))
     problems = ()
     if directed and directions < bounds()["dwi"]["directions_for_tensor"]:
-        problems = (f"only {directions} direction{'s' if directions > 1 else ''} of diffusion: a tensor needs at least six",)
-    known = f"{directions} directions" if directed else "directions not in the standard's tags"
+        few = say("only {directions} directions of diffusion: a tensor needs at least six", directions=directions)
+        problems = (few if directions > 1 else say("only 1 direction of diffusion: a tensor needs at least six"),)
+    known = say("{directions} directions", directions=directions) if directed else say("directions not in the standard's tags")
     computed = sum(gradient.is_trace or gradient.b_vector_lps is None for gradient in weighted) if directed else 0
     if computed:
-        known += f"; {computed} images that the scanner computed from them are left out"
-    return Contrast("dwi", f"diffusion, b {_listed(values)} s/mm², {known}", problems)
+        left_out = say("{computed} images that the scanner computed from them are left out", computed=computed)
+        known = joined([known, left_out], "; ")
+    return Contrast("dwi", say("diffusion, b {values} s/mm², {known}", values=_listed(values), known=known), problems)
 
 
 def _moving(physics: Physics, stack: Stack) -> Contrast | None:
@@ -69,11 +75,17 @@ def _moving(physics: Physics, stack: Stack) -> Contrast | None:
     if per_slice < rule["images_least"]:
         return None
     if physics.has_agent:
-        return Contrast("other", f"{per_slice} images per slice with a contrast agent: perfusion or a dynamic series")
+        return Contrast("other", say(
+            "{per_slice} images per slice with a contrast agent: perfusion or a dynamic series",
+            per_slice=per_slice,
+        ))
     echo = physics.te_ms or 0
     if physics.is_echo_planar and physics.is_spin_echo is not True and rule["te_shortest"] <= echo <= rule["te_longest"]:
-        return Contrast("bold", f"gradient-echo echo-planar time series, {per_slice} images, {_times(physics)}")
-    return Contrast("other", f"a time series of {per_slice} images, but no gradient-echo echo-planar one")
+        return Contrast("bold", say(
+            "gradient-echo echo-planar time series, {per_slice} images, {times}",
+            per_slice=per_slice, times=_times(physics),
+        ))
+    return Contrast("other", say("a time series of {per_slice} images, but no gradient-echo echo-planar one", per_slice=per_slice))
 
 
 def _still(physics: Physics, stack: Stack) -> Contrast:
@@ -82,15 +94,17 @@ def _still(physics: Physics, stack: Stack) -> Contrast:
     if physics.is_echo_planar and _dimension(physics, stack) == "2D":
         # Siemens' echo-planar diffusion states neither echo; Philips writes b = 0 into gradient echoes as well
         if not physics.is_gradient_echo and all(gradient.b_value_s_mm2 == 0 for gradient in physics.gradients):
-            return Contrast("other", "diffusion images with b = 0 only: for the correction of distortion", is_b_zero=True)
-        return Contrast("other", f"a single echo-planar image, {_times(physics)}: a reference of a time series")
+            return Contrast("other", say("diffusion images with b = 0 only: for the correction of distortion"), is_b_zero=True)
+        return Contrast("other", say("a single echo-planar image, {times}: a reference of a time series", times=_times(physics)))
     if physics.is_spin_echo and not physics.is_gradient_echo:
         return _spin_echo(physics, stack)
     if physics.is_gradient_echo:
         return _gradient_echo(physics, stack)
     if physics.tr_ms and physics.te_ms:  # "RM", "IR" alone: the times must do
         return _spin_echo(physics, stack) if physics.te_ms > bounds()["t2"]["te_shortest"] else _short_echo(physics, stack)
-    return Contrast("other", f"the sequence is not stated well enough ({_times(physics) or 'no times'}) to know the contrast")
+    return Contrast("other", say(
+        "the sequence is not stated well enough ({times}) to know the contrast", times=_times(physics) or say("no times")
+    ))
 
 
 def _short_echo(physics: Physics, stack: Stack) -> Contrast:
@@ -101,50 +115,57 @@ def _short_echo(physics: Physics, stack: Stack) -> Contrast:
 def _spin_echo(physics: Physics, stack: Stack) -> Contrast:
     flair, t1, t2, stir = (bounds()[name] for name in ("flair", "t1", "t2", "stir"))
     tr, te, ti = physics.tr_ms or 0, physics.te_ms or 0, physics.ti_ms
-    words = f"{_dimension(physics, stack)} spin echo"
+    words = say("{dimension} spin echo", dimension=_dimension(physics, stack))
     is_long = tr >= flair["tr_shortest"] and te >= flair["te_shortest"]
     if ti is not None and (physics.is_inversion or is_long or ti > stir["inversion_longest"]):
-        words, at = f"{words} with inversion", f"{_times(physics)}"
+        words, at = say("{words} with inversion", words=words), _times(physics)
         if is_long and flair["inversion_shortest"] <= ti <= flair["inversion_longest"]:
-            return Contrast("flair", f"{words}, {at}: fluid is nulled")
+            return Contrast("flair", say("{words}, {at}: fluid is nulled", words=words, at=at))
         if ti <= stir["inversion_longest"]:
-            return Contrast("other", f"{words}, {at}: fat is nulled (STIR)")
+            return Contrast("other", say("{words}, {at}: fat is nulled (STIR)", words=words, at=at))
         if te <= t1["spin_te_longest"] and ti <= t1["inversion_longest"] and tr <= t1["t1_flair_tr_longest"]:
-            return Contrast("t1", f"{words}, {at}")
-        return Contrast("other", f"{words}, {at}: neither FLAIR nor T1")
+            return Contrast("t1", joined([words, at]))
+        return Contrast("other", say("{words}, {at}: neither FLAIR nor T1", words=words, at=at))
     if ti is None and physics.is_inversion:
         return _inversion_unknown(physics, words, is_long)
     if tr >= t2["tr_shortest"] and te >= t2["te_shortest"]:
-        return Contrast("t2", f"{words}, {_times(physics)}")
+        return Contrast("t2", joined([words, _times(physics)]))
     if 0 < tr <= t1["spin_tr_longest"] and te <= t1["spin_te_longest"]:
-        return Contrast("t1", f"{words}, {_times(physics)}")
-    return Contrast("other", f"{words}, {_times(physics)}: neither T1 nor T2 (proton density or mixed)")
+        return Contrast("t1", joined([words, _times(physics)]))
+    return Contrast("other", say("{words}, {times}: neither T1 nor T2 (proton density or mixed)", words=words, times=_times(physics)))
 
 
 def _inversion_unknown(physics: Physics, words: str, is_long: bool) -> Contrast:
     """An inversion whose time is not stated: fluid or fat may be nulled. This is a tie, and a description may break it."""
-    said = f"{words} with inversion, {_times(physics)}, inversion time not stated"
+    said = say("{words} with inversion, {times}, inversion time not stated", words=words, times=_times(physics))
     if is_long and speaks_of("flair", physics) and not speaks_of("stir", physics):
-        return Contrast("flair", f"{said}; taken as FLAIR because the description says so", ("the inversion time is not in the header",))
-    return Contrast("other", f"{said}: the contrast is open")
+        why = say("{said}; taken as FLAIR because the description says so", said=said)
+        return Contrast("flair", why, (say("the inversion time is not in the header"),))
+    return Contrast("other", say("{said}: the contrast is open", said=said))
 
 
 def _gradient_echo(physics: Physics, stack: Stack) -> Contrast:
     t1, t2star = bounds()["t1"], bounds()["t2star"]
     dimension, tr, te = _dimension(physics, stack), physics.tr_ms or 0, physics.te_ms or 0
-    words = f"{dimension} gradient echo"
+    words = say("{dimension} gradient echo", dimension=dimension)
     if physics.is_balanced:
-        return Contrast("other", f"{words}, balanced steady state, {_times(physics)}")
+        return Contrast("other", say("{words}, balanced steady state, {times}", words=words, times=_times(physics)))
     if dimension == "3D" and te <= t1["prepared_te_longest"]:
         prepared = _prepared(physics, words)
         if prepared:
             return prepared
     if len(physics.echo_times_ms) <= 2 and _is_field_map(physics, stack):
-        echoes = " and ".join(f"{echo:.1f}" for echo in physics.echo_times_ms)
-        return Contrast("other", f"{words}, TE {echoes} ms, {max(stack.voxel_mm[1:]):.1f} mm in the plane: a field map")
+        echoes = joined([say("{echo_ms:.1f}", echo_ms=echo) for echo in physics.echo_times_ms], " and ")
+        return Contrast("other", say(
+            "{words}, TE {echoes} ms, {plane_mm:.1f} mm in the plane: a field map",
+            words=words, echoes=echoes, plane_mm=max(stack.voxel_mm[1:]),
+        ))
     if t2star["te_shortest"] <= te <= t2star["te_longest"]:
         is_weighted = "SWI" in physics.tokens or (dimension == "3D" and len(physics.echo_times_ms) == 1)
-        return Contrast("swi" if is_weighted else "t2star", f"{words}, {_times(physics)}: weighted by susceptibility")
+        return Contrast("swi" if is_weighted else "t2star", say(
+            "{words}, {times}: weighted by susceptibility",
+            words=words, times=_times(physics),
+        ))
     return _spoiled(physics, words, dimension, tr, te)
 
 
@@ -152,14 +173,14 @@ def _prepared(physics: Physics, words: str) -> Contrast | None:
     """Magnetisation prepared by an inversion; None where nothing says that it was."""
     t1, ti = bounds()["t1"], physics.ti_ms
     if ti is not None and ti > t1["inversion_longest"]:
-        return Contrast("other", f"{words} with inversion, {_times(physics)}: too late for T1")
+        return Contrast("other", say("{words} with inversion, {times}: too late for T1", words=words, times=_times(physics)))
     if physics.is_inversion or (ti is not None and ti >= t1["inversion_shortest"]):
-        return Contrast("t1", f"{words} with inversion, {_times(physics)}")
+        return Contrast("t1", say("{words} with inversion, {times}", words=words, times=_times(physics)))
     if physics.is_prepared:
-        return Contrast("t1", f"{words} with preparation, {_times(physics)}")
+        return Contrast("t1", say("{words} with preparation, {times}", words=words, times=_times(physics)))
     if (physics.tr_ms or 0) >= t1["cycle_shortest"] and (physics.flip_deg or 90) <= t1["cycle_flip_longest"]:
-        said = f"{words}, {_times(physics)}, flip angle {physics.flip_deg:.0f}°"
-        return Contrast("t1", f"{said}: the repetition time is that of an inversion cycle")
+        said = say("{words}, {times}, flip angle {flip_deg:.0f}°", words=words, times=_times(physics), flip_deg=physics.flip_deg)
+        return Contrast("t1", say("{said}: the repetition time is that of an inversion cycle", said=said))
     return None
 
 
@@ -174,31 +195,41 @@ def _spoiled(physics: Physics, words: str, dimension: str, tr: float, te: float)
     t1 = bounds()["t1"]
     flip = physics.flip_deg
     if not tr or flip is None or te > t1["gradient_te_longest"]:
-        return Contrast("other", f"{words}, {_times(physics)}: no contrast that is measured")
+        return Contrast("other", say("{words}, {times}: no contrast that is measured", words=words, times=_times(physics)))
     ernst_deg = math.degrees(math.acos(math.exp(-tr / t1["white_matter_t1"])))
     fits_2d = dimension == "2D" and tr <= t1["gradient_2d_tr_longest"] and flip >= t1["gradient_2d_flip_least"]
     fits_3d = dimension == "3D" and tr <= t1["gradient_tr_longest"] and flip >= t1["flip_over_ernst_least"] * ernst_deg
-    said = f"{words}, {_times(physics)}, flip angle {flip:.0f}°"
+    said = say("{words}, {times}, flip angle {flip:.0f}°", words=words, times=_times(physics), flip=flip)
     if (fits_2d or fits_3d) and speaks_of("angiography", physics):
-        return Contrast("other", f"{said}; T1 and inflow look alike here: taken as angiography because the description says so")
+        return Contrast("other", say(
+            "{said}; T1 and inflow look alike here: taken as angiography because the description says so",
+            said=said,
+        ))
     if fits_2d or fits_3d:
         return Contrast("t1", said)
     is_between = dimension == "3D" and tr <= t1["gradient_tr_longest"] and flip >= t1["flip_over_ernst_open"] * ernst_deg
     if is_between and speaks_of("t1", physics) and not speaks_of("angiography", physics):
-        why = f"{said}, between proton density and T1, an inversion is not stated; taken as T1 because the description says so"
-        return Contrast("t1", why, ("the header does not say whether an inversion came first: the role rests on the name, so check it",))
-    return Contrast("other", f"{said}: not weighted by T1 (white matter needs more than {ernst_deg:.0f}°)")
+        why = say(
+            "{said}, between proton density and T1, an inversion is not stated; taken as T1 because the description says so",
+            said=said,
+        )
+        warning = say("the header does not say whether an inversion came first: the role rests on the name, so check it")
+        return Contrast("t1", why, (warning,))
+    return Contrast("other", say(
+        "{said}: not weighted by T1 (white matter needs more than {ernst_deg:.0f}°)",
+        said=said, ernst_deg=ernst_deg,
+    ))
 
 
 def _named(physics: Physics, stack: Stack) -> Contrast:
     """No times in the header at all: only the name is left, and the reader is told."""
     said = [role for role in ("flair", "t1", "t2") if speaks_of(role, physics)]
     if len(said) != 1:
-        return Contrast("other", "no TR, TE or TI in the header, and no description that names one contrast")
-    why = f"no TR, TE or TI in the header; taken as {said[0].upper()} because the description says so"
-    sizes = " × ".join(f"{size:.1f}" for size in stack.voxel_mm)
-    warning = "the header does not say how this series was made: its role rests on its name, so check it"
-    return Contrast(said[0], f"{why}, {stack.slices} slices of {sizes} mm", (warning,))
+        return Contrast("other", say("no TR, TE or TI in the header, and no description that names one contrast"))
+    why = say("no TR, TE or TI in the header; taken as {name} because the description says so", name=said[0].upper())
+    sizes = joined([say("{size_mm:.1f}", size_mm=size) for size in stack.voxel_mm], " × ")
+    warning = say("the header does not say how this series was made: its role rests on its name, so check it")
+    return Contrast(said[0], say("{why}, {count} slices of {sizes} mm", why=why, count=stack.slices, sizes=sizes), (warning,))
 
 
 def speaks_of(name: str, physics: Physics) -> bool:
@@ -214,11 +245,16 @@ def _dimension(physics: Physics, stack: Stack) -> str:
 
 
 def _times(physics: Physics) -> str:
-    echoes = "/".join(f"{echo:.3g}" for echo in physics.echo_times_ms[:3]) + ("/…" if len(physics.echo_times_ms) > 3 else "")
-    parts = [("TR", physics.tr_ms and f"{physics.tr_ms:.0f}"), ("TE", echoes), ("TI", physics.ti_ms and f"{physics.ti_ms:.0f}")]
-    return ", ".join(f"{name} {value} ms" for name, value in parts if value)
+    echoes = [say("{echo_ms:.3g}", echo_ms=echo) for echo in physics.echo_times_ms]
+    more = ["…"] if len(echoes) > 3 else []
+    parts = [
+        say("TR {ms:.0f} ms", ms=physics.tr_ms) if physics.tr_ms else None,
+        say("TE {echoes} ms", echoes=joined([*echoes[:3], *more], "/")) if echoes else None,
+        say("TI {ms:.0f} ms", ms=physics.ti_ms) if physics.ti_ms else None,
+    ]
+    return joined(part for part in parts if part)
 
 
 def _listed(values: Sequence[float]) -> str:
     shown = [f"{value:.0f}" for value in values]
-    return ", ".join(shown[:-1]) + " and " + shown[-1] if len(shown) > 1 else shown[0]
+    return joined([joined(shown[:-1]), shown[-1]], " and ") if len(shown) > 1 else shown[0]

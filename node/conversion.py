@@ -21,6 +21,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from analysis.words import say
 from node.errors import StudyError
 from node.study import Instance, Series
 
@@ -76,7 +77,7 @@ def converted(series: Series) -> Iterator[tuple[Output, ...]]:
         said = _run(source, target, TIME_LIMIT_S + TIME_PER_FILE_S * len(series.instances))
         outputs = tuple(_output(path) for path in sorted(target.glob("*.nii")))
         if not outputs:
-            raise NotConverted(f"dcm2niix could not read the series: {said}")
+            raise NotConverted(say("dcm2niix could not read the series: {said}", said=said))
         yield outputs
 
 
@@ -109,12 +110,15 @@ def _run(source: Path, target: Path, time_limit_s: float) -> str:
     try:
         done = subprocess.run(command, capture_output=True, timeout=time_limit_s, check=False, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as error:
-        raise StudyError(f"dcm2niix could not read the series: it took longer than {time_limit_s:.0f} s") from error
+        raise StudyError(say(
+            "dcm2niix could not read the series: it took longer than {time_limit_s:.0f} s",
+            time_limit_s=time_limit_s,
+        )) from error
     except OSError as error:
-        raise StudyError(f"dcm2niix could not be started: {error.strerror}; set up the environment again") from error
+        raise StudyError(say("dcm2niix could not be started: {strerror}; set up the environment again", strerror=error.strerror)) from error
     lines = (done.stdout + done.stderr).decode("utf-8", "replace").replace(str(source), "the series").splitlines()
     told = [line.strip() for line in lines if line.startswith(("Error", "Warning", "Unable", "Unsupported"))]
-    return "; ".join(told[:3]) or f"it ended with status {done.returncode} and wrote nothing"
+    return "; ".join(told[:3]) or say("it ended with status {status} and wrote nothing", status=done.returncode)
 
 
 def _output(path: Path) -> Output:

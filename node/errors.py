@@ -17,6 +17,11 @@ with status 1; no traceback reaches a person.
 class BetzError(Exception):
     """The root. `str(error)` is one sentence that may be shown to a person."""
 
+    @property
+    def reason(self) -> str:
+        """The sentence as it was said: `str(error)` would forget its template."""
+        return self.args[0]
+
 
 class SettingsError(BetzError):
     """The settings file is wrong."""

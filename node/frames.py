@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
+from analysis.words import say
 from node.errors import StudyError
 from node.gradients import NO_GRADIENT, Gradient, gradient_of, siemens_csa
 from node.study import Instance, Series
@@ -81,12 +82,12 @@ def why_no_frames(series: Series) -> str | None:
     """Why this series has no place per frame; None where it has one."""
     header = series.header
     if images_in_mosaic(header):
-        return "it is a mosaic: many slices in one picture, without a position for each"
+        return say("it is a mosaic: many slices in one picture, without a position for each")
     if "PixelSpacing" in header and "ImagePositionPatient" in header and "ImageOrientationPatient" in header:
         return None
     if is_enhanced(header) and _item(_groups(header, 0), "PlanePositionSequence").get("ImagePositionPatient") is not None:
         return None
-    return "its headers give no position, orientation or pixel spacing"
+    return say("its headers give no position, orientation or pixel spacing")
 
 
 def images_in_mosaic(header: Dataset) -> int:
@@ -122,7 +123,10 @@ def _frames_of_instance(index: int, instance: Instance) -> list[Frame]:
             return [_classic_frame(index, header)]
         return [_enhanced_frame(index, header, number) for number in range(len(header.PerFrameFunctionalGroupsSequence))]
     except (AttributeError, TypeError, ValueError, IndexError) as error:
-        raise StudyError(f"{instance.path.name} does not say where its image lies in the patient ({error})") from error
+        raise StudyError(say(
+            "{file} does not say where its image lies in the patient ({error})",
+            file=instance.path.name, error=str(error),
+        )) from error
 
 
 def _classic_frame(index: int, header: Dataset) -> Frame:
@@ -269,8 +273,11 @@ def _place(index_from_frame: np.ndarray, shape: Sequence[int], frame: Frame) -> 
     residual = float(np.abs(np.array(along) - expected).max())
     if residual > LARGEST_RESIDUAL_VOXELS:
         raise StudyError(
-            f"an image of the series lies {residual:.2f} voxels off the grid it was measured on; "
-            "no mask was written for it, because it would show the wrong place"
+            say(
+                "an image of the series lies {residual:.2f} voxels off the grid it was measured on; no mask was written for it, "
+                "because it would show the wrong place",
+                residual=residual,
+            )
         )
     flips = (columns_fall, rows_fall) if is_transposed else (rows_fall, columns_fall)
     return Place(frame, slice_index, is_transposed, *flips)

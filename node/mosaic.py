@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.volume import Image
+from analysis.words import say
 from node.errors import StudyError
 from node.frames import Frame, Place
 from node.gradients import gradient_of
@@ -34,7 +35,10 @@ def _picture(series: Series, number: int) -> np.ndarray:
         return pixel_array(series.instances[number].path)
     except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError) as error:
         name = series.instances[number].path.name
-        raise StudyError(f"the mosaic {name} cannot be decoded, so nothing can be drawn on it ({error})") from error
+        raise StudyError(say(
+            "the mosaic {name} cannot be decoded, so nothing can be drawn on it ({error})",
+            name=name, error=str(error),
+        )) from error
 
 
 def _tiles(picture: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -42,7 +46,10 @@ def _tiles(picture: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray
     count, rows, columns = shape
     across = picture.shape[1] // columns
     if picture.shape[0] % rows or picture.shape[1] % columns or across * (picture.shape[0] // rows) < count:
-        raise StudyError(f"a mosaic of {picture.shape[1]} × {picture.shape[0]} does not hold {count} slices of {columns} × {rows}")
+        raise StudyError(say(
+            "a mosaic of {width} × {height} does not hold {count} slices of {columns} × {rows}",
+            width=picture.shape[1], height=picture.shape[0], count=count, columns=columns, rows=rows,
+        ))
     corners = [(number // across * rows, number % across * columns) for number in range(count)]
     return np.stack([picture[row : row + rows, column : column + columns] for row, column in corners]), corners
 

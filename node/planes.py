@@ -21,6 +21,7 @@ from pydicom.uid import MRImageStorage
 from analysis.examination import ROLES
 from analysis.report import Report
 from analysis.volume import Image
+from analysis.words import say
 from node.errors import StudyError
 from node.frames import Frame, Place, frames_of, images_in_mosaic, mask_on_frame, slice_map
 from node.mosaic import tiles_of
@@ -62,7 +63,10 @@ def planes_on(report: Report, provenance: Provenance, role: str, image: Image) -
     """The planes of the image with that role. StudyError where its frames cannot be found again."""
     note = report.series_with(role)
     if note is None:
-        raise StudyError(f"a result lies on the {role} image, but no series of the study is named as its source; it was not written")
+        raise StudyError(say(
+            "a result lies on the {role} image, but no series of the study is named as its source; it was not written",
+            role=role,
+        ))
     series = provenance.series(note.series_instance_uid)
     is_mosaic = bool(images_in_mosaic(series.header))
     places = tiles_of(series, image) if is_mosaic else slice_map(image.lps_from_index, image.array.shape, frames_of(series))
@@ -71,7 +75,10 @@ def planes_on(report: Report, provenance: Provenance, role: str, image: Image) -
         best.setdefault(place.slice_index, place)
     missing = image.array.shape[0] - len(best)
     if missing:
-        raise StudyError(f"{missing} slices of the {role} image have no frame in their series; a result on it would be incomplete")
+        raise StudyError(say(
+            "{missing} slices of the {role} image have no frame in their series; a result on it would be incomplete",
+            missing=missing, role=role,
+        ))
     return Planes(series, role, tuple(best[index] for index in sorted(best)), float(np.linalg.norm(image.lps_from_index[:3, 0])))
 
 

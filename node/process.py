@@ -75,7 +75,7 @@ def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tu
             try:
                 images[role] = image_of(chosen[role], role)
             except StudyError as error:
-                decisions = tuple(_unusable(one, str(error)) if one.series is chosen[role] else one for one in decisions)
+                decisions = tuple(_unusable(one, error.reason) if one.series is chosen[role] else one for one in decisions)
     if isinstance(diffusion := images.get("dwi"), Diffusion):
         images["dwi"], decisions = _with_reversed_b_zero(diffusion, decisions)
     return with_choice(decisions, choose(decisions)), images
@@ -86,8 +86,8 @@ def _with_reversed_b_zero(image: Diffusion, decisions: tuple[Decision, ...]) -> 
     from node.phase_encoding import with_reversed_b_zero
 
     image, found = with_reversed_b_zero(image, choose(decisions)["dwi"], [one.series for one in decisions if one.is_b_zero])
-    return image, tuple(replace(one, why=f"{one.why}; encoded the other way than the diffusion series") if one.series is found else one
-                        for one in decisions)  # fmt: skip
+    reversed_ = say("encoded the other way than the diffusion series")
+    return image, tuple(replace(one, why=joined([one.why, reversed_], "; ")) if one.series is found else one for one in decisions)
 
 
 def _unusable(decision: Decision, reason: str) -> Decision:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pydicom import uid
 
 from analysis.examination import ROLES
+from analysis.words import joined, say
 from node.contrast import Contrast, bounds, contrast_of, speaks_of
 from node.errors import StudyError
 from node.frames import why_no_frames
@@ -22,13 +23,13 @@ from node.stack import Stack, stack_of, stack_of_mosaic
 from node.study import Series
 
 NOT_ANALYSED = {
-    uid.RawDataStorage: "raw data: stored, never analysed",
-    uid.SecondaryCaptureImageStorage: "secondary capture: stored, never analysed",
-    uid.MultiFrameTrueColorSecondaryCaptureImageStorage: "secondary capture: stored, never analysed",
-    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage: "secondary capture: stored, never analysed",
-    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage: "secondary capture: stored, never analysed",
-    uid.MultiFrameSingleBitSecondaryCaptureImageStorage: "secondary capture: stored, never analysed",
-    uid.EnhancedMRColorImageStorage: "a colour image: a map, not a measurement",
+    uid.RawDataStorage: say("raw data: stored, never analysed"),
+    uid.SecondaryCaptureImageStorage: say("secondary capture: stored, never analysed"),
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage: say("secondary capture: stored, never analysed"),
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage: say("secondary capture: stored, never analysed"),
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage: say("secondary capture: stored, never analysed"),
+    uid.MultiFrameSingleBitSecondaryCaptureImageStorage: say("secondary capture: stored, never analysed"),
+    uid.EnhancedMRColorImageStorage: say("a colour image: a map, not a measurement"),
 }
 MR_IMAGES = (uid.MRImageStorage, uid.EnhancedMRImageStorage, uid.LegacyConvertedEnhancedMRImageStorage)
 PROTON = ("", "1H", "H1", "H", "PROTON", "HYDROGEN")
@@ -59,21 +60,22 @@ def decide(series: Series) -> Decision:
     try:
         return _decide(series)
     except StudyError as error:
-        return Decision(series, "other", str(error), usable=False)
+        return Decision(series, "other", error.reason, usable=False)
     except (AttributeError, TypeError, ValueError, LookupError, NotImplementedError) as error:
-        why = f"its headers could not be understood ({type(error).__name__})"
-        return Decision(series, "other", why, (f"{why}: the series was not used",), usable=False)
+        why = say("its headers could not be understood ({error})", error=type(error).__name__)
+        return Decision(series, "other", why, (say("{why}: the series was not used", why=why),), usable=False)
 
 
 def _decide(series: Series) -> Decision:
     sop_class = str(series.header.get("SOPClassUID"))
-    modality = str(series.header.get("Modality") or "an unnamed modality")
+    modality = str(series.header.get("Modality") or say("an unnamed modality"))
     if sop_class == uid.MRSpectroscopyStorage:
         return _spectrum(series)
     if sop_class in NOT_ANALYSED:
         return Decision(series, "other", NOT_ANALYSED[uid.UID(sop_class)], usable=False)
     if sop_class not in MR_IMAGES or modality != "MR":
-        return Decision(series, "other", f"{modality}, {uid.UID(sop_class).name}: no MR image", usable=False)
+        why = say("{modality}, {kind}: no MR image", modality=modality, kind=uid.UID(sop_class).name)
+        return Decision(series, "other", why, usable=False)
     physics = physics_of(series)
     stack = _stack(series, physics)
     if isinstance(stack, str):
@@ -87,10 +89,11 @@ def _decide(series: Series) -> Decision:
 def _spectrum(series: Series) -> Decision:
     physics = physics_of(series)
     if physics.nucleus not in PROTON:
-        return Decision(series, "other", f"a spectrum of {physics.nucleus}, not of hydrogen", usable=False)
-    echo = f", TE {physics.te_ms:.0f} ms" if physics.te_ms else ""
+        return Decision(series, "other", say("a spectrum of {nucleus}, not of hydrogen", nucleus=physics.nucleus), usable=False)
+    echo = say("TE {ms:.0f} ms", ms=physics.te_ms) if physics.te_ms else ""
     voxel = str(series.header.get("MRSpectroscopyAcquisitionType") or "").replace("_", " ").lower()
-    return Decision(series, "mrs", f"MR spectroscopy of hydrogen{echo}{', ' + voxel if voxel else ''}", merit=(voxel == "single voxel",))
+    why = joined([part for part in (say("MR spectroscopy of hydrogen"), echo, voxel) if part])
+    return Decision(series, "mrs", why, merit=(voxel == "single voxel",))
 
 
 def _stack(series: Series, physics: Physics) -> Stack | str:
@@ -99,27 +102,28 @@ def _stack(series: Series, physics: Physics) -> Stack | str:
     if shown:
         return stack_of(shown, bounds()["geometry"]["spacing_tolerance"], bounds()["geometry"]["spacing_tolerance_mm"])
     mosaic = stack_of_mosaic(series.header, physics.mosaic, len(series.instances)) if physics.mosaic else None
-    return mosaic or f"an MR image without a place in the patient: {why_no_frames(series)}"
+    return mosaic or say("an MR image without a place in the patient: {reason}", reason=why_no_frames(series))
 
 
 def _why_no_source_image(physics: Physics, stack: Stack) -> str | None:
     """Why the series is no image to measure on, whatever its contrast: a survey, a projection, a map, a phase image, another nucleus."""
     if physics.nucleus not in PROTON:
-        return f"an image of {physics.nucleus}, not of hydrogen"
+        return say("an image of {nucleus}, not of hydrogen", nucleus=physics.nucleus)
     if "LOCALIZER" in physics.tokens or stack.orientations > 1:
-        return f"a localizer: {stack.orientations} orientations" if stack.orientations > 1 else "a localizer, says ImageType"
+        many = say("a localizer: {count} orientations", count=stack.orientations)
+        return many if stack.orientations > 1 else say("a localizer, says ImageType")
     if physics.tokens & PROJECTIONS:
-        return "a projection of other images (minimum or maximum intensity)"
+        return say("a projection of other images (minimum or maximum intensity)")
     if physics.tokens & MAPS:
-        return f"a map that the scanner computed ({', '.join(sorted(physics.tokens & MAPS))})"
+        return say("a map that the scanner computed ({kinds})", kinds=joined(sorted(physics.tokens & MAPS)))
     if "magnitude" not in physics.components:
-        return f"a {' and '.join(sorted(physics.components))} image, no magnitude"
+        return say("a {components} image, no magnitude", components=joined(sorted(physics.components), " and "))
     if physics.frames and all(frame.is_derived for frame in physics.frames):
-        return "derived diffusion images (trace or map) without the images they were computed from"
+        return say("derived diffusion images (trace or map) without the images they were computed from")
     if physics.is_angiography:
-        return "an angiography: flow, not tissue"
+        return say("an angiography: flow, not tissue")
     if physics.is_labelled:
-        return "perfusion by spin labelling"
+        return say("perfusion by spin labelling")
     return None
 
 
@@ -129,10 +133,11 @@ def _placed(contrast: Contrast, physics: Physics, stack: Stack) -> Contrast:
         return contrast
     region, words = _region(physics, stack)
     if region == "head":
-        return contrast if not words else replace(contrast, why=f"{contrast.why}; {words}")
+        return contrast if not words else replace(contrast, why=joined([contrast.why, words], "; "))
     if region == "cord" and contrast.role in ("t2", "t2star", "swi"):
-        return replace(contrast, role="cord_t2" if contrast.role == "t2" else "cord_t2star", why=f"{contrast.why}; {words}")
-    return replace(contrast, role="other", why=f"{contrast.why}; {words}: no part that is measured")
+        role = "cord_t2" if contrast.role == "t2" else "cord_t2star"
+        return replace(contrast, role=role, why=joined([contrast.why, words], "; "))
+    return replace(contrast, role="other", why=say("{why}; {words}: no part that is measured", why=contrast.why, words=words))
 
 
 def _region(physics: Physics, stack: Stack) -> tuple[str, str]:
@@ -143,22 +148,27 @@ def _region(physics: Physics, stack: Stack) -> tuple[str, str]:
     is_narrow = is_slab and stack.height_mm >= rule["cord_height_least"]
     is_small = stack.plane == "axial" and max(stack.extent_mm[1:]) <= rule["cord_axial_field_longest"]
     if part in body["other"]:
-        return "elsewhere", f"the body part is {part.lower()}"
+        return "elsewhere", say("the body part is {part}", part=part.lower())
     if part in body["part_of_head"] and not shows_head:
-        return "elsewhere", f"the body part is {part.lower()}, and the field of view holds no whole head"
+        return "elsewhere", say("the body part is {part}, and the field of view holds no whole head", part=part.lower())
     if part in (*body["cord"], *body["part_of_head"]):
         if shows_head:
-            return "head", f"the body part says {part.lower()}, but the field of view holds a head"
-        return "cord", f"cervical: the body part is {part.lower()}"
+            return "head", say("the body part says {part}, but the field of view holds a head", part=part.lower())
+        return "cord", say("cervical: the body part is {part}", part=part.lower())
     if part in body["head"]:
         # The body part is often left over from the examination before: a narrow or small field and the name together outweigh it.
         if (is_narrow or is_small) and speaks_of("cord", physics):
-            why = f"cervical: a {stack.plane} field of {stack.width_mm:.0f} mm and the description say so"
-            return "cord", f"{why}, though the body part says {part.lower()}"
+            why = say(
+                "cervical: a {plane} field of {width_mm:.0f} mm and the description say so",
+                plane=stack.plane, width_mm=stack.width_mm,
+            )
+            return "cord", say("{why}, though the body part says {part}", why=why, part=part.lower())
         return "head", ""
     if is_narrow and not shows_head:
-        size = f"{stack.extent_mm[0]:.0f} mm wide and {stack.height_mm:.0f} mm high"
-        return "cord", f"cervical, by its geometry: sagittal, {size}; no body part is stated"
+        return "cord", say(
+            "cervical, by its geometry: sagittal, {width_mm:.0f} mm wide and {height_mm:.0f} mm high; no body part is stated",
+            width_mm=stack.extent_mm[0], height_mm=stack.height_mm,
+        )  # fmt: skip
     return "head", ""
 
 
@@ -172,20 +182,24 @@ def _weigh(series: Series, physics: Physics, stack: Stack, contrast: Contrast) -
     if role == "t1":
         role = "t1_contrast" if physics.has_agent else "t1"
     if role in ("t1", "t1_contrast"):
-        why = f"{why}, {_resolution(stack)}, {'' if physics.has_agent else 'not '}contrast enhanced"
+        agent = say("contrast enhanced") if physics.has_agent else say("not contrast enhanced")
+        why = joined([why, _resolution(stack), agent])
         if speaks_of_agent and not physics.has_agent:
-            problems.append("the description may speak of a contrast agent, the header names none")
+            problems.append(say("the description may speak of a contrast agent, the header names none"))
     else:
-        why = f"{why}, {_resolution(stack)}"
+        why = joined([why, _resolution(stack)])
     faults = list(stack.faults)
     if stack.slices < rule["slices_least"]:
-        faults.append(f"only {stack.slices} slice{'s' if stack.slices > 1 else ''}")
+        faults.append(say("only {count} slices", count=stack.slices) if stack.slices > 1 else say("only 1 slice"))
     is_partial = not role.startswith("cord") and stack.width_mm < rule["head_extent_least"]
     if is_partial:
-        problems.append(f"only a part of the head: {stack.width_mm:.0f} mm in the {stack.plane} direction or in the plane")
+        problems.append(say(
+            "only a part of the head: {width_mm:.0f} mm in the {plane} direction or in the plane",
+            width_mm=stack.width_mm, plane=stack.plane,
+        ))
     is_reformatted = bool({"MPR", "REFORMATTED", "MPR_STD"} & physics.tokens)
     if is_reformatted:
-        problems.append("reformatted by the scanner from other images")
+        problems.append(say("reformatted by the scanner from other images"))
     merit = (
         float(not is_partial),
         float(not is_reformatted and not physics.is_silent),
@@ -225,8 +239,9 @@ def with_choice(decisions: Sequence[Decision], chosen: Mapping[str, Series]) -> 
         if not decision.usable or chosen.get(decision.role) in (None, decision.series):
             return decision
         number = chosen[decision.role].header.get("SeriesNumber")
-        better = f"series {number}" if number not in (None, "") else "another series"
-        return replace(decision, problems=(*decision.problems, f"not used: {better} serves as {decision.role}"))
+        better = say("series {number}", number=number) if number not in (None, "") else say("another series")
+        unused = say("not used: {better} serves as {role}", better=better, role=decision.role)
+        return replace(decision, problems=(*decision.problems, unused))
 
     return tuple(told(decision) for decision in decisions)
 
@@ -234,5 +249,8 @@ def with_choice(decisions: Sequence[Decision], chosen: Mapping[str, Series]) -> 
 def _resolution(stack: Stack) -> str:
     through, rows, columns = stack.voxel_mm
     if max(stack.voxel_mm) - min(stack.voxel_mm) < 0.05:
-        return f"{through:.1f} mm"
-    return f"{stack.plane} {rows:.1f} × {columns:.1f} mm, slices every {through:.1f} mm"
+        return say("{through:.1f} mm", through=through)
+    return say(
+        "{plane} {rows:.1f} × {columns:.1f} mm, slices every {through:.1f} mm",
+        plane=stack.plane, rows=rows, columns=columns, through=through,
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
+from analysis.words import say
 from node.frames import Frame
 
 PLANES = ("sagittal", "coronal", "axial")
@@ -65,7 +66,7 @@ def stack_of(frames: Sequence[Frame], tolerance: float, tolerance_mm: float) -> 
         faults += _uneven(positions, step, max(tolerance * step, tolerance_mm), _numbers_run_backwards(frames, along_mm))
         faults += _incomplete(counts) + _sheared(frames, normal)
     if len(sizes) > 1:
-        faults.append(f"the images have {len(sizes)} different sizes; a volume needs one")
+        faults.append(say("the images have {count} different sizes; a volume needs one", count=len(sizes)))
     spacing = _spacing(first)
     shape = (len(positions), first.rows, first.columns)
     images = Counter(counts.tolist()).most_common(1)[0][0]
@@ -113,22 +114,30 @@ def _uneven(positions: np.ndarray, step: float, tolerance_mm: float, is_backward
         if abs(jump - step) <= tolerance_mm:
             number += 1
         elif missing >= 1 and abs(jump - (missing + 1) * step) <= (missing + 1) * tolerance_mm:
-            which = f"slice {number + 1} is" if missing == 1 else f"slices {number + 1} to {number + missing} are"
-            faults.append(f"{which} missing: the spacing jumps from {step:.1f} to {jump:.1f} mm")
+            gap = {"first": number + 1, "step": step, "jump": jump}
+            one = say("slice {first} is missing: the spacing jumps from {step:.1f} to {jump:.1f} mm", **gap)
+            last = number + missing
+            many = say("slices {first} to {last} are missing: the spacing jumps from {step:.1f} to {jump:.1f} mm", last=last, **gap)
+            faults.append(one if missing == 1 else many)
             number += missing + 1
         else:
-            return [f"the slices are not evenly spaced: the steps lie between {steps.min():.2f} and {steps.max():.2f} mm"]
+            return [say(
+                "the slices are not evenly spaced: the steps lie between {low_mm:.2f} and {high_mm:.2f} mm",
+                low_mm=float(steps.min()), high_mm=float(steps.max()),
+            )]
     return faults
 
 
 def _incomplete(counts: np.ndarray) -> list[str]:
     whole = int(counts.max()) * len(counts)
     missing = whole - int(counts.sum())
-    return [f"{missing} of {whole} images are missing: not every slice was received as often as the others"] if missing else []
+    few = say("{missing} of {whole} images are missing: not every slice was received as often as the others", missing=missing, whole=whole)
+    return [few] if missing else []
 
 
 def _sheared(frames: Sequence[Frame], normal: np.ndarray) -> list[str]:
     """Whether the origins leave the line along the normal: a stack that is not a right-angled block."""
     offsets = np.array([frame.origin_lps - frames[0].origin_lps for frame in frames])
     aside_mm = np.linalg.norm(offsets - np.outer(offsets @ normal, normal), axis=1).max()
-    return [f"the slices are shifted against each other by up to {aside_mm:.1f} mm"] if aside_mm > 0.1 * min(_spacing(frames[0])) else []
+    shifted = say("the slices are shifted against each other by up to {aside_mm:.1f} mm", aside_mm=float(aside_mm))
+    return [shifted] if aside_mm > 0.1 * min(_spacing(frames[0])) else []

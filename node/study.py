@@ -27,6 +27,7 @@ from pydicom.uid import (
 )
 
 from analysis.examination import Patient
+from analysis.words import joined, say
 from node.errors import MixedStudyError, StudyError
 
 OLDEST_AGE_YEARS = 120.0
@@ -120,8 +121,10 @@ def check_one_patient(study: Study) -> None:
     first = identities[0]
     if any(_are_different(first, other) for other in identities[1:]):
         raise MixedStudyError(
-            "the images of this study name more than one patient under one StudyInstanceUID; "
-            "correct the patient's identity in the archive and send the study again"
+            say(
+                "the images of this study name more than one patient under one StudyInstanceUID; correct the patient's identity "
+                "in the archive and send the study again",
+            )
         )
 
 
@@ -138,7 +141,10 @@ def patient_of(study: Study) -> Patient:
 def _files(folder: Path, problems: list[str]) -> list[Path]:
     def tell(error: OSError) -> None:
         place = Path(error.filename).relative_to(folder).as_posix()
-        problems.append(f"The folder {place} could not be opened ({error.strerror}); what it holds was left out.")
+        problems.append(say(
+            "The folder {place} could not be opened ({strerror}); what it holds was left out.",
+            place=place, strerror=error.strerror,
+        ))
 
     paths = (Path(root) / name for root, _, names in os.walk(folder, onerror=tell) for name in names)
     return sorted(path for path in paths if path.is_file())
@@ -148,23 +154,26 @@ def _read_into(found: dict[str, _Found], problems: list[str], path: Path, name: 
     try:
         with path.open("rb") as file:
             if not _looks_like_dicom(file.read(140)):
-                problems.append(f"{name} is no DICOM file; it was left out.")
+                problems.append(say("{name} is no DICOM file; it was left out.", name=name))
                 return
             file.seek(0)
             header = dcmread(file, stop_before_pixels=True, defer_size=LARGEST_HELD_BYTES, force=True)
             cut_short = _why_cut_short(header, file, path.stat().st_size)
     except Exception as error:  # pydicom raises many kinds on a damaged file; each is the same news to a reader
-        problems.append(f"{name} could not be read as DICOM ({type(error).__name__}: {error}); it was left out.")
+        problems.append(say(
+            "{name} could not be read as DICOM ({kind}: {error}); it was left out.",
+            name=name, kind=type(error).__name__, error=str(error),
+        ))
         return
     if _sop_class(header) == MEDIA_STORAGE_DIRECTORY:
         return
     missing = [word for word in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not header.get(word)]
     if missing:
-        problems.append(f"{name} has no {' and no '.join(missing)}; it was left out.")
+        problems.append(say("{name} has no {attributes}; it was left out.", name=name, attributes=joined(missing, " and no ")))
         return
     one = found.setdefault(str(header.StudyInstanceUID), _Found())
     if cut_short:
-        one.problems.append(f"{name} is cut short: {cut_short}; it was left out.")
+        one.problems.append(say("{name} is cut short: {cut_short}; it was left out.", name=name, cut_short=cut_short))
     else:
         _add(one, Instance(path, header), name)
 
@@ -175,7 +184,10 @@ def _add(one: _Found, instance: Instance, name: str) -> None:
     if kept is instance:
         _share(next(iter(instances.values())).header, instance.header)
     elif not _is_same_object(kept, instance):
-        one.problems.append(f"{name} has the SOPInstanceUID of {kept.path.name} but other content; it was left out.")
+        one.problems.append(say(
+            "{name} has the SOPInstanceUID of {kept} but other content; it was left out.",
+            name=name, kept=kept.path.name,
+        ))
 
 
 def _share(first: Dataset, header: Dataset) -> None:
@@ -233,12 +245,12 @@ def _why_cut_short(header: Dataset, file: BinaryIO, size: int) -> str | None:
     if "SpectroscopyData" in header:
         expected = 8 * math.prod(int(header.get(word) or 1) for word in SPECTRUM_SIZES)
         held = len(header.SpectroscopyData)
-        return None if held >= expected else f"its spectrum has {held} of {expected} bytes"
+        return None if held >= expected else say("its spectrum has {held} of {expected} bytes", held=held, expected=expected)
     if header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         return None  # its stream ends with a checksum: a cut one could not be read at all
     if "Rows" not in header or "BitsAllocated" not in header:
         kind = _sop_class(header)
-        return "it ends before its image begins" if kind in IMAGE_CLASSES else None
+        return say("it ends before its image begins") if kind in IMAGE_CLASSES else None
     return _why_pixels_are_short(header, file, size)
 
 
@@ -246,16 +258,18 @@ def _why_pixels_are_short(header: Dataset, file: BinaryIO, size: int) -> str | N
     start = file.read(12)
     order = "<" if header.original_encoding[1] in (True, None) else ">"
     if len(start) < 12 or struct.unpack(order + "HH", start[:4]) not in PIXEL_TAGS:
-        return "it ends before its pixels begin"
+        return say("it ends before its pixels begin")
     length = struct.unpack(order + "L", start[4:8] if header.original_encoding[0] else start[8:12])[0]
     there = size - file.tell() + (4 if header.original_encoding[0] else 0)
     if length == 0xFFFFFFFF:
         file.seek(max(size - ENCAPSULATED_TAIL_BYTES, 0))
         is_closed = SEQUENCE_DELIMITER in file.read()
-        return None if is_closed else "its compressed pixels do not end"
+        return None if is_closed else say("its compressed pixels do not end")
     bits = math.prod(int(header.get(word) or 1) for word in PIXEL_SIZES)
     expected = max(length, bits // 8)
-    return None if min(there, length) >= bits // 8 and there >= length else f"its pixels have {min(there, length)} of {expected} bytes"
+    if min(there, length) >= bits // 8 and there >= length:
+        return None
+    return say("its pixels have {there} of {expected} bytes", there=min(there, length), expected=expected)
 
 
 def _stated_age_years(header: Dataset) -> float | None:

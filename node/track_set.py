@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, TractographyResultsStorage
 from analysis.examination import ROLES
 from analysis.outcome import Outcome, Track
 from analysis.report import Report
+from analysis.words import say
 from node import concepts
 from node.errors import StudyError
 from node.planes import reference
@@ -31,7 +32,7 @@ def track_sets(report: Report, provenance: Provenance) -> list[Dataset]:
     for role in [role for role in ROLES if any(track.role == role for _, track in found)]:
         note = report.series_with(role)
         if note is None:
-            raise StudyError(f"streamlines lie on the {role} image, but no series of the study is named as its source")
+            raise StudyError(say("streamlines lie on the {role} image, but no series of the study is named as its source", role=role))
         series = provenance.series(note.series_instance_uid)
         if series.header.get("FrameOfReferenceUID"):
             made.append(_results([one for one in found if one[1].role == role], role, series, provenance, len(made) + 1))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.volume import BadGeometry, Diffusion, Image, TimeSeries, Volume
+from analysis.words import say
 from node.assembly import assembled, source_frames, wanted_echo_ms
 from node.conversion import NotConverted, Output, converted
 from node.errors import StudyError
@@ -33,7 +34,7 @@ NOT_SOURCE = ("_ph", "_real", "_imaginary", "_ADC", "_FA", "_MoCo", "_Eq", "_ROI
 def image_of(series: Series, role: str) -> Image:
     """The image with that role: Diffusion for dwi, TimeSeries for bold, else Volume. StudyError where the series does not carry it."""
     if role == "mrs":
-        raise StudyError("a spectrum is no image: it has no volume")
+        raise StudyError(say("a spectrum is no image: it has no volume"))
     frames = frames_of(series)
     chosen = source_frames(frames, role) if frames else []
     try:
@@ -45,7 +46,7 @@ def image_of(series: Series, role: str) -> Image:
     try:
         return _image(scan, role)
     except BadGeometry as error:
-        raise StudyError(f"the series makes no image: {error}") from error
+        raise StudyError(say("the series makes no image: {error}", error=str(error))) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def _image(scan: _Scan, role: str) -> Image:
         return _diffusion(scan)
     if role == "bold":
         if not scan.repetition_time_s > 0:
-            raise StudyError("the time series does not say its repetition time")
+            raise StudyError(say("the time series does not say its repetition time"))
         return TimeSeries(scan.array, scan.lps_from_index, scan.repetition_time_s)
     return Volume(np.ascontiguousarray(scan.array[..., 0]), scan.lps_from_index)
 
@@ -107,7 +108,7 @@ def _best(outputs: Sequence[Output], role: str) -> Output:
     if role == "dwi":
         sources = [output for output in outputs if output.gradients() is not None] or sources
     if not sources:
-        raise NotConverted("dcm2niix found no source image in the series, only phase, derived or resampled ones")
+        raise NotConverted(say("dcm2niix found no source image in the series, only phase, derived or resampled ones"))
     echoes = [_echo_ms(output) for output in sources]
     return max(sources, key=lambda output: (_wanted(output, role, echoes), int(np.prod(output.shape))))
 
@@ -133,7 +134,7 @@ def _axes(series: Series, frames: Sequence[Frame]) -> np.ndarray:
         return shown.lps_from_index[:3, :3] / np.linalg.norm(shown.lps_from_index[:3, :3], axis=0)
     cosines = series.header.get("ImageOrientationPatient")
     if cosines is None or len(cosines) != 6:
-        raise StudyError("the series does not say how its images lie in the patient, so it makes no volume")
+        raise StudyError(say("the series does not say how its images lie in the patient, so it makes no volume"))
     columns, rows = np.array([float(number) for number in cosines]).reshape(2, 3)
     return np.stack([np.cross(rows, columns), rows, columns], axis=1)
 
@@ -144,7 +145,7 @@ def _aligned(array: np.ndarray, ras_from_index: np.ndarray, axes: np.ndarray) ->
     along = axes.T @ (matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0))
     order = np.abs(along).argmax(axis=1).tolist()
     if sorted(order) != [0, 1, 2]:
-        raise NotConverted("the volume that dcm2niix wrote does not lie as the images of the series do")
+        raise NotConverted(say("the volume that dcm2niix wrote does not lie as the images of the series do"))
     array = array.transpose(*order, *range(3, array.ndim))
     matrix = matrix[:, [*order, 3]]
     for axis in range(3):
@@ -162,7 +163,7 @@ def _checked_places(lps_from_index: np.ndarray, shape: Sequence[int], frames: Se
     except StudyError:
         places = ()
     if frames and {place.slice_index for place in places} != set(range(shape[0])):
-        raise NotConverted("the volume that dcm2niix wrote does not lie where the headers of the series say; the series was not used")
+        raise NotConverted(say("the volume that dcm2niix wrote does not lie where the headers of the series say; the series was not used"))
     return places
 
 
@@ -190,12 +191,12 @@ def _gradient(b_value: float, vector: np.ndarray) -> Gradient:
 
 def _diffusion(scan: _Scan) -> Diffusion:
     if scan.array.shape[3] < 2:
-        raise StudyError("the diffusion series makes a single volume only")
+        raise StudyError(say("the diffusion series makes a single volume only"))
     stated = [None if frame is None else frame.gradient for frame in scan.sources]
     agreed = [_agreed(number, one, other) for number, (one, other) in enumerate(zip(scan.table, stated, strict=True))]
     kept = [number for number, gradient in enumerate(agreed) if _is_measured(gradient, scan.sources[number])]
     if not any(agreed[number].is_weighted for number in kept):
-        raise StudyError("the diffusion series gives no direction of diffusion, neither in the standard's tags nor in the vendor's")
+        raise StudyError(say("the diffusion series gives no direction of diffusion, neither in the standard's tags nor in the vendor's"))
     values = np.array([agreed[number].b_value_s_mm2 if agreed[number].is_weighted else 0.0 for number in kept])
     vectors = np.array([agreed[number].b_vector_lps if agreed[number].is_weighted else np.zeros(3) for number in kept])
     chosen = scan.array if len(kept) == scan.array.shape[3] else np.ascontiguousarray(scan.array[..., kept])
@@ -211,20 +212,26 @@ def _agreed(number: int, table: Gradient, stated: Gradient | None) -> Gradient:
     """One gradient from dcm2niix and the header, which must agree where both speak; a header alone is enough, and so is dcm2niix."""
     if stated is None or stated.b_value_s_mm2 is None:
         if table.b_value_s_mm2 is None:
-            raise StudyError(f"neither dcm2niix nor the header gives the b-value of diffusion volume {number + 1}")
+            raise StudyError(say("neither dcm2niix nor the header gives the b-value of diffusion volume {number}", number=number + 1))
         return table
     if table.b_value_s_mm2 is None:
         return stated
     if abs(table.b_value_s_mm2 - stated.b_value_s_mm2) > 20.0 + 0.05 * stated.b_value_s_mm2:
-        values = f"{stated.b_value_s_mm2:.0f} in the header, {table.b_value_s_mm2:.0f} from dcm2niix"
-        raise StudyError(f"the b-values of diffusion volume {number + 1} disagree: {values} s/mm²; the series was not used")
+        values = say("{stated:.0f} in the header, {table:.0f} from dcm2niix", stated=stated.b_value_s_mm2, table=table.b_value_s_mm2)
+        raise StudyError(say(
+            "the b-values of diffusion volume {number} disagree: {values} s/mm²; the series was not used",
+            number=number + 1, values=values,
+        ))
     if table.b_vector_lps is None or stated.b_vector_lps is None:
         return table if stated.b_vector_lps is None and not stated.is_trace else stated
     angle_deg = float(np.degrees(np.arccos(min(1.0, abs(float(table.b_vector_lps @ stated.b_vector_lps))))))
     if angle_deg > LARGEST_ANGLE_DEG:
         raise StudyError(
-            f"the directions of diffusion volume {number + 1} disagree by {angle_deg:.0f}° between the header and dcm2niix; "
-            "the series was not used, because a turned direction would give wrong fibres"
+            say(
+                "the directions of diffusion volume {number} disagree by {angle_deg:.0f}° between the header and dcm2niix; the "
+                "series was not used, because a turned direction would give wrong fibres",
+                number=number + 1, angle_deg=angle_deg,
+            )
         )
     return stated
 
@@ -255,7 +262,7 @@ def _found(slices: np.ndarray, pixels: Sequence[tuple[Frame, np.ndarray]]) -> li
     best = alike.argmax(axis=1)
     is_flat = ~shown.any(axis=1) & (~pictures.any(axis=1)).any()  # an empty slice is as good as another
     if ((alike.max(axis=1) < LEAST_CORRELATION) & ~is_flat).any():
-        raise NotConverted("a slice of the volume that dcm2niix wrote shows none of the images that the series has there")
+        raise NotConverted(say("a slice of the volume that dcm2niix wrote shows none of the images that the series has there"))
     return [None if flat else pixels[index][0] for index, flat in zip(best, is_flat, strict=True)]
 
 

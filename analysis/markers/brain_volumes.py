@@ -26,10 +26,11 @@ from analysis.steps.head import brain_mask, covered_brain, skull_stripped
 from analysis.steps.quality import ghosting_of, overview_of
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
+from analysis.words import say
 
 NAME, VERSION = "brain_volumes", 1
 LEAST_COVERED = 0.99
-NO_REFERENCE = "no published population was measured with this method; compare with the site's own controls"
+NO_REFERENCE = say("no published population was measured with this method; compare with the site's own controls")
 # One standard error as a share of the value: what phantom, tilts and voxel size showed together (Trust).
 ERROR = {"intracranial_volume": 0.04, "brain_volume": 0.02, "grey_matter_volume": 0.02, "white_matter_volume": 0.03, "csf_volume": 0.15}
 # What a millimetre more of the longest edge of a voxel adds to it (Trust).
@@ -43,7 +44,7 @@ ERROR_OF_MOTION = {
     "intracranial_volume": 0.02, "brain_volume": 0.07, "grey_matter_volume": 0.08, "white_matter_volume": 0.12, "csf_volume": 0.4
 }  # fmt: skip
 OF_FLUID = ("intracranial_volume", "csf_volume")
-STRIPPED = "not measurable: the T1 series comes already skull-stripped, so the fluid under the skull is not in it"
+STRIPPED = say("not measurable: the T1 series comes already skull-stripped, so the fluid under the skull is not in it")
 SITES = {
     "intracranial_volume": concepts.INTRACRANIAL,
     "brain_volume": concepts.BRAIN,
@@ -57,7 +58,7 @@ def measure(examination: Examination) -> Outcome:
     t1 = examination.image("t1")
     covered = examination.once(covered_brain)
     if covered < LEAST_COVERED:
-        raise NotMeasurable(f"the T1 series cuts the brain: it holds {100 * covered:.0f} % of it")
+        raise NotMeasurable(say("the T1 series cuts the brain: it holds {share:.0f} % of it", share=100 * covered))
     mask, tissue = examination.once(brain_mask), examination.once(tissue_fractions)
     ml = {
         name: float(part.sum(dtype=float)) * t1.voxel_ml
@@ -100,11 +101,14 @@ def moved(t1: Volume) -> bool:
 
 def notes(voxel_mm: float, without_fluid: bool, has_moved: bool) -> tuple[str, ...]:
     """What a reader must know of the image. `voxel_mm`: the longest edge of a voxel."""
-    motion = (
+    motion = say(
         "The head moved during the T1 series: there is too little CSF and too much of the rest, and the errors are stated larger for it."
     )
-    coarse = f"The voxels are up to {voxel_mm:.1f} mm long: sulci are blurred, and the errors are stated larger for it."
-    stripped = "The T1 series comes without skull and scalp. Brain, grey and white matter are measured; what was cut away cannot be."
+    coarse = say(
+        "The voxels are up to {voxel_mm:.1f} mm long: sulci are blurred, and the errors are stated larger for it.",
+        voxel_mm=voxel_mm,
+    )
+    stripped = say("The T1 series comes without skull and scalp. Brain, grey and white matter are measured; what was cut away cannot be.")
     said = ((coarse, voxel_mm >= COARSE_MM), (stripped, without_fluid), (motion, has_moved))
     return tuple(sentence for sentence, is_so in said if is_so)
 

@@ -29,6 +29,7 @@ from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasu
 from analysis.reference import standing
 from analysis.steps.brainstem import BrainstemPart, brainstem_parts
 from analysis.steps.head import brain_mask, covered_brain, skull_stripped
+from analysis.words import joined, say
 
 NAME, VERSION = "brainstem", 1
 SITES = {"midbrain": concepts.MIDBRAIN, "pons": concepts.PONS, "medulla": concepts.MEDULLA}
@@ -37,7 +38,7 @@ ERROR, ERROR_PER_MM = {"midbrain": 0.16, "pons": 0.05, "medulla": 0.07}, 0.02
 INTRACRANIAL_ERROR, LEAST_COVERED = 0.04, 0.99
 # z of the lowest of the three: the first is met by 5 of 100 healthy people or fewer, above the second all is usual (chosen)
 CLEARLY_SMALL, STILL_USUAL = -2.0, -1.5
-METHOD = "sum of partial volumes inside the atlas's cuts"
+METHOD = say("sum of partial volumes inside the atlas's cuts")
 
 
 def measure(examination: Examination) -> Outcome:
@@ -45,7 +46,7 @@ def measure(examination: Examination) -> Outcome:
     whole = [part for part in parts if part.volume_ml is not None]
     if not whole:
         raise NotMeasurable(
-            "the field of view of the T1 series ends above the middle of the medulla: too little brainstem to tell its parts"
+            say("the field of view of the T1 series ends above the middle of the medulla: too little brainstem to tell its parts")
         )
     intracranial_ml = _intracranial_ml(examination)
     measurements = tuple(_measurement(part, examination, intracranial_ml) for part in whole)
@@ -83,7 +84,7 @@ def _measurement(part: BrainstemPart, examination: Examination, intracranial_ml:
 def _place(part: BrainstemPart, error: float, examination: Examination, intracranial_ml: float | None) -> Reference | str:
     """Where the share of the intracranial volume, in percent, stands, or why it stands nowhere."""
     if intracranial_ml is None:
-        return "the brainstem is compared as a share of the intracranial volume, which this T1 series does not show whole"
+        return say("the brainstem is compared as a share of the intracranial volume, which this T1 series does not show whole")
     share = 100.0 * part.volume_ml / intracranial_ml
     uncertainty = share * math.hypot(error, INTRACRANIAL_ERROR)
     return standing(examination.norms, f"{part.name}_share", None, share, uncertainty, examination.patient)
@@ -96,14 +97,13 @@ def finding(measurements: tuple[Measurement, ...], gaps: tuple[Gap, ...]) -> Fin
     if lowest is not None and placed[lowest] <= CLEARLY_SMALL:
         return _finding("present")
     if gaps:
-        return _finding(
-            "not assessed", "the " + " and the ".join(gap.name.removesuffix("_volume") for gap in gaps) + " could not be measured"
-        )
+        parts = joined([gap.name.removesuffix("_volume") for gap in gaps], " and the ")
+        return _finding("not assessed", say("the {parts} could not be measured", parts=parts))
     if len(placed) < len(SITES):
         return _finding("not assessed", next(m.no_reference for m in measurements if m.reference is None))
     if placed[lowest] > STILL_USUAL:
         return _finding("absent")
-    return _finding("indeterminate", f"the {lowest} is at the lower end of its population (z {placed[lowest]:.1f})")
+    return _finding("indeterminate", say("the {lowest} is at the lower end of its population (z {z:.1f})", lowest=lowest, z=placed[lowest]))
 
 
 def _finding(value: str, reason: str | None = None) -> Finding:
@@ -113,9 +113,9 @@ def _finding(value: str, reason: str | None = None) -> Finding:
 def _shares(parts: list[BrainstemPart], intracranial_ml: float | None) -> str:
     """The sentence that relates the parts to the size of the head."""
     if intracranial_ml is None:
-        return "The intracranial volume is not whole on this T1 series, so the brainstem is not related to the size of the head."
-    shares = ", ".join(f"{part.name} {100.0 * part.volume_ml / intracranial_ml:.2f} %" for part in parts)
-    return f"Share of the intracranial volume of {intracranial_ml:.0f} ml: {shares}."
+        return say("The intracranial volume is not whole on this T1 series, so the brainstem is not related to the size of the head.")
+    shares = joined([say("{part} {share:.2f} %", part=part.name, share=100.0 * part.volume_ml / intracranial_ml) for part in parts])
+    return say("Share of the intracranial volume of {volume_ml:.0f} ml: {shares}.", volume_ml=intracranial_ml, shares=shares)
 
 
 MARKER = Marker(

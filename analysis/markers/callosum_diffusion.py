@@ -27,13 +27,14 @@ from analysis.outcome import MEASURED, Concept, Gap, Mask, Measurement, NotMeasu
 from analysis.steps.diffusion import Tensor, diffusion_on_template, diffusion_tensor
 from analysis.steps.space import Placement, lps_grid, sample, share_inside
 from analysis.steps.tract import LARGEST_MD, LEAST_COVERED, LEAST_VOXELS, Tract, corticospinal_tract
+from analysis.words import joined, say
 
 NAME, VERSION = "callosum_diffusion", 1
-NO_REFERENCE = (
+NO_REFERENCE = say(
     "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); "
     "compare with the site's own controls"
 )
-METHOD = "mean over the voxels of the part, weighted towards its middle and by left-right anisotropy"
+METHOD = say("mean over the voxels of the part, weighted towards its middle and by left-right anisotropy")
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 # unit, concept, one standard error (Trust)
 QUANTITIES = {
@@ -47,7 +48,7 @@ def measure(examination: Examination) -> Outcome:
     tensor, place = examination.once(diffusion_tensor), examination.once(diffusion_on_template)
     motor, reason = part_of("callosal_motor_segment", tensor, place)
     if motor is None:
-        raise NotMeasurable(f"the motor segment of the callosum cannot be measured: {reason}")
+        raise NotMeasurable(say("the motor segment of the callosum cannot be measured: {reason}", reason=reason))
     weights = weights_of(tensor, place)
     measurements = [
         _measurement("callosal_motor_fa", tensor.fa, motor, weights, concepts.CALLOSAL_MOTOR),
@@ -74,11 +75,13 @@ def part_of(structure: str, tensor: Tensor, place: Placement) -> tuple[np.ndarra
     label = next(part.label for part in atlas.parts() if part.structure == structure)
     covered = share_inside(tensor.b_zero, place, lps_grid(labels)[:, labels.array == label])
     if covered < LEAST_COVERED:
-        return None, f"outside the field of view: the series holds {100 * covered:.0f} % of it"
+        return None, say("outside the field of view: the series holds {share:.0f} % of it", share=100 * covered)
     tissue = tensor.brain & (tensor.md > 0) & (tensor.md < LARGEST_MD)
     voxels = (sample(labels, place.template_lps, order=0) == label) & tissue
     count = int(voxels.sum())
-    return (voxels, "") if count >= LEAST_VOXELS else (None, f"only {count} voxels of it are tissue; at least {LEAST_VOXELS} are needed")
+    if count < LEAST_VOXELS:
+        return None, say("only {count} voxels of it are tissue; at least {least} are needed", count=count, least=LEAST_VOXELS)
+    return voxels, ""
 
 
 def weights_of(tensor: Tensor, place: Placement) -> np.ndarray:
@@ -100,8 +103,11 @@ def _ratio(examination: Examination, tensor: Tensor, control_fa: float) -> list[
     except NotMeasurable:
         return []
     return [
-        f"Anisotropy of the corticospinal tract ({_levels(tract)}) is {_tract_fa(tract, tensor) / control_fa:.2f} of that of the splenium, "
-        "which ALS spares: noise, motion and the protocol lower both."
+        say(
+            "Anisotropy of the corticospinal tract ({levels}) is {ratio:.2f} of that of the splenium, which ALS spares: noise, motion "
+            "and the protocol lower both.",
+            levels=_levels(tract), ratio=_tract_fa(tract, tensor) / control_fa,
+        )
     ]
 
 
@@ -111,7 +117,7 @@ def _tract_fa(tract: Tract, tensor: Tensor) -> float:
 
 def _levels(tract: Tract) -> str:
     held = [part.level.replace("_", " ") for part in tract.parts if part.voxels is not None]
-    return "whole, both sides" if len(held) == len(tract.parts) else ", ".join(dict.fromkeys(held))
+    return say("whole, both sides") if len(held) == len(tract.parts) else joined(dict.fromkeys(held))
 
 
 MARKER = Marker(NAME, VERSION, needs=(("dwi",),), gives=tuple(QUANTITIES), findings=(), measure=measure, doc=__doc__)

@@ -37,13 +37,14 @@ from analysis.steps.diffusion import Tensor, diffusion_tensor
 from analysis.steps.tract import LEVELS, Part, Tract, corticospinal_tract
 from analysis.steps.tract_profile import profile
 from analysis.steps.tractography import Streamlines, tracked_tract, visited
+from analysis.words import joined, say
 
 NAME, VERSION = "cst_diffusion", 2
-NO_REFERENCE = (
+NO_REFERENCE = say(
     "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); "
     "compare with the site's own controls"
 )
-METHOD = "mean over the voxels of the tract, weighted towards its middle"
+METHOD = say("mean over the voxels of the tract, weighted towards its middle")
 DIFFUSIVITY_UNIT = "10-3.mm2/s"
 QUANTITIES = {
     "cst_fa": ("fa", 1.0, "1", concepts.FRACTIONAL_ANISOTROPY),
@@ -57,9 +58,9 @@ ERROR = {"cst_fa": 0.0125, "cst_md": 0.009, "cst_rd": 0.012, "cst_ad": 0.015}
 MOST_TRACKS = 500  # of a side: what a viewer draws smoothly
 # z of the mean FA of the whole tract: the first is met by 2 of 100 healthy people, above the second all is usual (chosen)
 CLEARLY_LOW, STILL_USUAL = -2.0, -1.5
-NO_NORMS = "it needs a reference population from the same scanner and protocol"
-VOLUME_METHOD = "voxels that 0.5 % of the streamlines or more pass"
-NO_VOLUME_REFERENCE = "the volume that streamlines fill depends on the size of the voxels: it does not compare between scanners"
+NO_NORMS = say("it needs a reference population from the same scanner and protocol")
+VOLUME_METHOD = say("voxels that 0.5 % of the streamlines or more pass")
+NO_VOLUME_REFERENCE = say("the volume that streamlines fill depends on the size of the voxels: it does not compare between scanners")
 LEVEL_FACTOR = {"whole": 1.0, "subcortical": 1.0, "corona_radiata": 0.5, "plic": 1.2, "peduncle": 1.2, "pons": 2.0}
 
 
@@ -100,7 +101,7 @@ def whole_tract(parts: tuple[Part, ...], side: str) -> tuple[np.ndarray | None, 
     mine = [part for part in parts if part.side == side]
     absent = [part.level.replace("_", " ") for part in mine if part.voxels is None]
     if absent:
-        return None, f"the whole tract needs every level; missing: {', '.join(absent)}"
+        return None, say("the whole tract needs every level; missing: {levels}", levels=joined(absent))
     return np.logical_or.reduce([part.voxels for part in mine]), ""
 
 
@@ -113,13 +114,12 @@ def fa_asymmetry(measurements: list[Measurement]) -> tuple[list[Measurement], li
         else [level for level in LEVELS if ("left", level) in fa and ("right", level) in fa]
     )
     if not shared:
-        return [], [Gap("cst_fa_asymmetry", "no level of the tract was measured on both sides")]
+        return [], [Gap("cst_fa_asymmetry", say("no level of the tract was measured on both sides"))]
     left, right = (float(np.mean([fa[side, level] for level in shared])) for side in ("left", "right"))
     mean = (left + right) / 2.0
     error = 100.0 * np.sqrt(2.0) * ERROR["cst_fa"] / mean
-    method = (
-        "whole tract" if shared == ["whole"] else "levels measured on both sides: " + ", ".join(level.replace("_", " ") for level in shared)
-    )
+    levels = joined([level.replace("_", " ") for level in shared])
+    method = say("whole tract") if shared == ["whole"] else say("levels measured on both sides: {levels}", levels=levels)
     asymmetry = Measurement(
         "cst_fa_asymmetry", 100.0 * (right - left) / mean, "%", concepts.ASYMMETRY_INDEX, concepts.CORTICOSPINAL_TRACT,
         uncertainty=error, no_reference=NO_REFERENCE, method=method,
@@ -132,9 +132,9 @@ def tract_volumes(sides: tuple[Streamlines, ...], tensor: Tensor, whole: set[str
     found, gaps = [], []
     for one in sides:
         if one.side not in whole:
-            gaps.append(Gap("cst_volume", "the field of view holds a part of the tract only", one.side, "whole"))
+            gaps.append(Gap("cst_volume", say("the field of view holds a part of the tract only"), one.side, "whole"))
         elif not one.lines:
-            gaps.append(Gap("cst_volume", f"tractography gave no tract: {one.reason}", one.side, "whole"))
+            gaps.append(Gap("cst_volume", say("tractography gave no tract: {reason}", reason=one.reason), one.side, "whole"))
         else:
             volume_ml = float(visited(one, tensor.b_zero).sum()) * tensor.b_zero.voxel_ml
             found.append(Measurement(
@@ -173,14 +173,14 @@ def findings(measurements: list[Measurement], examination: Examination) -> tuple
 
 def _verdict(fa: Measurement | None, side: str) -> Finding:
     if fa is None:
-        return _finding("not assessed", "the whole tract could not be measured", side)
+        return _finding("not assessed", say("the whole tract could not be measured"), side)
     if fa.reference is None:
         return _finding("not assessed", fa.no_reference, side)
     if fa.reference.z <= CLEARLY_LOW:
         return _finding("present", None, side)
     if fa.reference.z > STILL_USUAL:
         return _finding("absent", None, side)
-    return _finding("indeterminate", f"its anisotropy is at the lower end of the population (z {fa.reference.z:.1f})", side)
+    return _finding("indeterminate", say("its anisotropy is at the lower end of the population (z {z:.1f})", z=fa.reference.z), side)
 
 
 def _finding(value: str, reason: str | None, side: str | None = None) -> Finding:
@@ -188,10 +188,11 @@ def _finding(value: str, reason: str | None, side: str | None = None) -> Finding
 
 
 def _fall_back(one: Streamlines) -> str:
-    return (
-        f"Tractography gave no {one.side} corticospinal tract ({one.reason}): its values rest on the atlas alone, "
-        "and it has no profile, streamlines or volume."
-    )
+    return say(
+        "Tractography gave no {side} corticospinal tract ({reason}): its values rest on the atlas alone, "
+        "and it has no profile, streamlines or volume.",
+        side=one.side, reason=one.reason,
+    )  # fmt: skip
 
 
 def _track(one: Streamlines) -> Track:

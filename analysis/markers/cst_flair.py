@@ -33,6 +33,7 @@ from analysis.steps.coregistration import Laid, on_template
 from analysis.steps.signal import Signal, signal_of, tissue_in
 from analysis.steps.space import lps_grid, sample, share_inside
 from analysis.volume import Volume
+from analysis.words import joined, say
 
 NAME, VERSION = "cst_flair", 1
 LEVELS = ("subcortical", "corona_radiata", "plic", "peduncle", "pons")
@@ -50,14 +51,21 @@ BRIGHT_BESIDE = 1.25
 ERROR = {"subcortical": 0.4, "corona_radiata": 0.4, "plic": 0.5, "peduncle": 0.7, "pons": 1.0}
 ERROR_OF_UNIT = 0.1  # the spread itself
 WORDS = {"flair": "FLAIR", "t2": "T2"}
-NO_REFERENCE = "no norm can be carried over from another scanner or protocol; compare with the site's own controls"
-METHOD = "median over sections across the tract of their medians, minus frontal and occipital white matter, over the spread of white matter"
-PHYSIOLOGICAL = "a tract that is bright in the internal capsule, the peduncle or the pons is common in healthy people of every age"
-RULE = (
-    f"present where the subcortical and the corona radiata level are both {BRIGHT['subcortical']:g} spreads or more above the reference "
-    f"and {BRIGHT_BESIDE:g} or more above the white matter beside the tract; one of them alone, or a lower level alone with "
-    f"{BRIGHT['plic']:g} spreads or more, is indeterminate"
+NO_REFERENCE = say("no norm can be carried over from another scanner or protocol; compare with the site's own controls")
+METHOD = say(
+    "median over sections across the tract of their medians, minus frontal and occipital white matter, over the spread of white matter"
 )
+PHYSIOLOGICAL = say("a tract that is bright in the internal capsule, the peduncle or the pons is common in healthy people of every age")
+OVERLAP = say(
+    "A tract that is bright in the internal capsule, the peduncle or the pons is common in healthy people of every age: only the level "
+    "under the motor cortex has no physiological overlap."
+)
+RULE = say(
+    "Rule of the finding: present where the subcortical and the corona radiata level are both {upper:g} spreads or more above the "
+    "reference and {beside:g} or more above the white matter beside the tract; one of them alone, or a lower level alone with {lower:g} "
+    "spreads or more, is indeterminate.",
+    upper=BRIGHT["subcortical"], beside=BRIGHT_BESIDE, lower=BRIGHT["plic"],
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +102,7 @@ def measure(examination: Examination) -> Outcome:
     signal = signal_of(series, laid, examination)
     levels = levels_of(series, laid, signal, examination)
     if all(level.value is None for level in levels):
-        raise NotMeasurable(f"no level of the corticospinal tract can be measured: {levels[0].reason}")
+        raise NotMeasurable(say("no level of the corticospinal tract can be measured: {reason}", reason=levels[0].reason))
     return Outcome(
         NAME,
         VERSION,
@@ -158,9 +166,12 @@ def measured(one: atlas.Part, scene: Scene, signal: Signal, here: np.ndarray, vo
 def reason_against(covered: float, label: np.ndarray, usable: np.ndarray) -> str | None:
     """Why a level cannot be measured, or None. `covered`: its share in the field of view; `label` and `usable`: its voxels."""
     if covered < LEAST_COVERED:
-        return f"outside the field of view: the series holds {100 * covered:.0f} % of this level"
+        return say("outside the field of view: the series holds {share:.0f} % of this level", share=100 * covered)
     if usable.sum() < max(LEAST_VOXELS, LEAST_USABLE * label.sum()):
-        return f"only {usable.sum()} of the {label.sum()} voxels of this level are white matter; the tract cannot be found there"
+        return say(
+            "only {count} of the {whole} voxels of this level are white matter; the tract cannot be found there",
+            count=int(usable.sum()), whole=int(label.sum()),
+        )
     return None
 
 
@@ -212,18 +223,20 @@ def verdict(levels: dict[str, Level], role: str) -> tuple[str, str | None]:
     upper = [levels["subcortical"], levels["corona_radiata"]]
     missing = [words(one.level) for one in upper if one.value is None]
     if missing:
-        return "not assessed", f"it needs the upper levels of the tract; not measured: {', '.join(missing)}"
+        return "not assessed", say("it needs the upper levels of the tract; not measured: {levels}", levels=joined(missing))
     bright = [name for name in LEVELS if levels[name].value is not None and levels[name].value >= BRIGHT[name]]
     if not bright:
         return "absent", None
-    named = ", ".join(words(name) for name in bright)
+    named = joined([words(name) for name in bright])
     if not {"subcortical", "corona_radiata"} <= set(bright):
-        physiological = f"; {PHYSIOLOGICAL}" if set(bright) <= set(DEEP_LEVELS) else ""
-        return "indeterminate", f"bright at {named}, but not both under the motor cortex and in the corona radiata{physiological}"
+        not_both = say("bright at {named}, but not both under the motor cortex and in the corona radiata", named=named)
+        return "indeterminate", joined([not_both, PHYSIOLOGICAL], "; ") if set(bright) <= set(DEEP_LEVELS) else not_both
     if any(one.beside is not None and one.beside < BRIGHT_BESIDE for one in upper):
-        return "indeterminate", f"bright at {named}, but the white matter beside the tract is bright as well: this is not the tract alone"
+        beside = say("bright at {named}, but the white matter beside the tract is bright as well: this is not the tract alone", named=named)
+        return "indeterminate", beside
     if role == "t2":
-        return "indeterminate", f"bright at {named}, but on T2, where healthy tracts are often bright; the rule was made on FLAIR"
+        on_t2 = say("bright at {named}, but on T2, where healthy tracts are often bright; the rule was made on FLAIR", named=named)
+        return "indeterminate", on_t2
     return "present", None
 
 
@@ -233,12 +246,15 @@ def words(level: str) -> str:
 
 def notes(role: str, laid: Laid, signal: Signal) -> tuple[str, ...]:
     """Sentences for the reader of the report."""
-    alone = "placed on the template directly, as there is no usable T1 series"
-    place = alone if laid.t1_from_series is None else "laid over the T1 series"
+    alone = say("placed on the template directly, as there is no usable T1 series")
+    place = alone if laid.t1_from_series is None else say("laid over the T1 series")
     return (
-        f"Measured on the {WORDS[role]} series, {place}; one spread of its white matter is {100 * signal.spread:.1f} % of its brightness.",
-        f"{PHYSIOLOGICAL[0].upper()}{PHYSIOLOGICAL[1:]}: only the level under the motor cortex has no physiological overlap.",
-        f"Rule of the finding: {RULE}.",
+        say(
+            "Measured on the {series} series, {place}; one spread of its white matter is {share:.1f} % of its brightness.",
+            series=WORDS[role], place=place, share=100 * signal.spread,
+        ),
+        OVERLAP,
+        RULE,
     )
 
 

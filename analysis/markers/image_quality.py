@@ -50,6 +50,7 @@ from analysis.steps.head import head_on_template
 from analysis.steps.quality import Overview, ghosting_of, noise_of, overview_of
 from analysis.steps.space import lps_grid, share_inside
 from analysis.volume import Diffusion, Image, TimeSeries, Volume
+from analysis.words import joined, say
 
 NAME, VERSION = "image_quality", 1
 # A functional series is long: it is looked at where another marker has it read, and not read for this alone.
@@ -63,10 +64,10 @@ MOST_DISPLACEMENT_MM = 2.0
 LEAST_COVERED = {"t1": 0.99, "t1_contrast": 0.99}
 LEAST_COVERED_OTHERS = 0.95
 SNR_ERROR, FINE_MM, DISPLACEMENT_ERROR_MM = 0.1, 1.5, 0.4
-NO_REFERENCE = "image quality depends on the scanner and the sequence: there is no population to compare with"
-SNR_METHOD = "signal of the deep tissue over the noise in it"
-GHOSTING_METHOD = "ghosts in the air beside the head, as a share of the signal"
-DISPLACEMENT_METHOD = "mean distance of the head from its mean place over the volumes"
+NO_REFERENCE = say("image quality depends on the scanner and the sequence: there is no population to compare with")
+SNR_METHOD = say("signal of the deep tissue over the noise in it")
+GHOSTING_METHOD = say("ghosts in the air beside the head, as a share of the signal")
+DISPLACEMENT_METHOD = say("mean distance of the head from its mean place over the volumes")
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,15 @@ def measure(examination: Examination) -> Outcome:
     for role in (role for role in ROLES if role in examination.images):
         try:
             found = quality_of(examination, role)
-        except NotMeasurable as reason:
-            gaps += [Gap(name, str(reason), level=role) for name in ("snr", "motion")]
-            findings.append(_finding(role, "not assessed", str(reason)))
+        except NotMeasurable as refusal:
+            gaps += [Gap(name, refusal.reason, level=role) for name in ("snr", "motion")]
+            findings.append(_finding(role, "not assessed", refusal.reason))
             continue
         measurements += found.measurements
         gaps += found.gaps
-        findings.append(_finding(role, "present" if found.limits else "absent", "; ".join(found.limits or found.fine)))
+        findings.append(_finding(role, "present" if found.limits else "absent", joined(found.limits or found.fine, "; ")))
     if not measurements:
-        raise NotMeasurable("no series shows anything that stands out from its background")
+        raise NotMeasurable(say("no series shows anything that stands out from its background"))
     return Outcome(NAME, VERSION, MEASURED, measurements=tuple(measurements), gaps=tuple(gaps), findings=tuple(findings))
 
 
@@ -110,9 +111,9 @@ def quality_of(examination: Examination, role: str) -> Quality:
             measurement, *words = look(role, image, first, overview, examination)
             measurements.insert(0, measurement)
             said.insert(0, tuple(words))
-        except NotMeasurable as reason:
-            gaps.append(Gap(name, str(reason), level=role))
-            said.insert(0, (False, f"{'motion' if name == 'motion' else 'noise'} could not be seen"))
+        except NotMeasurable as refusal:
+            gaps.append(Gap(name, refusal.reason, level=role))
+            said.insert(0, (False, say("motion could not be seen") if name == "motion" else say("noise could not be seen")))
     limits, fine = (tuple(words for is_limit, words in said if is_limit == wanted) for wanted in (True, False))
     return Quality(tuple(measurements), tuple(gaps), limits, fine)
 
@@ -154,11 +155,12 @@ def _snr(role: str, image: Image, first: Volume, overview: Overview, _: Examinat
     twins = twins_of(image)
     noise = noise_of(first, overview) if twins is None else noise_of(first.with_array(twins[0]), overview, twins[1])
     if noise == 0:
-        raise NotMeasurable("the image shows no noise at all: it was smoothed, or its numbers are too coarse")
+        raise NotMeasurable(say("the image shows no noise at all: it was smoothed, or its numbers are too coarse"))
     snr = overview.signal / noise
     is_exact = twins is not None or bool(first.spacing_mm.max() <= FINE_MM)
     made = _measurement("snr", role, snr, "1", SNR_METHOD, SNR_ERROR * snr if is_exact else None)
-    return made, snr < LEAST_SNR, f"{'low ' if snr < LEAST_SNR else ''}signal to noise {snr:.0f}"
+    is_low = snr < LEAST_SNR
+    return made, is_low, say("low signal to noise {snr:.0f}", snr=snr) if is_low else say("signal to noise {snr:.0f}", snr=snr)
 
 
 def _motion(
@@ -168,14 +170,16 @@ def _motion(
         share = ghosting_of(first, overview)
         strong = share > MOST_GHOSTING
         made = _measurement("motion", role, share, "1", GHOSTING_METHOD, None)
-        return made, strong, f"strong motion: ghosts of {100 * share:.0f} % of the signal" if strong else "no strong ghosts of motion"
+        ghosts = say("strong motion: ghosts of {share:.0f} % of the signal", share=100 * share)
+        return made, strong, ghosts if strong else say("no strong ghosts of motion")
     if isinstance(image, Diffusion):
         moved_mm = _diffusion_displacement_mm(image, overview, examination)
     else:
         moved_mm = displacement_of(image.array, np.arange(image.array.shape[3]), overview)
     made = _measurement("motion", role, moved_mm, "mm", DISPLACEMENT_METHOD, DISPLACEMENT_ERROR_MM)
     strong = moved_mm > MOST_DISPLACEMENT_MM
-    return made, strong, f"{'strong motion: ' if strong else ''}the head moved by {moved_mm:.1f} mm between volumes"
+    moved = say("the head moved by {moved_mm:.1f} mm between volumes", moved_mm=moved_mm)
+    return made, strong, say("strong motion: {moved}", moved=moved) if strong else moved
 
 
 def _diffusion_displacement_mm(image: Diffusion, overview: Overview, examination: Examination) -> float:
@@ -189,11 +193,11 @@ def _diffusion_displacement_mm(image: Diffusion, overview: Overview, examination
 def _field(examination: Examination, role: str, first: Volume, overview: Overview) -> Iterator[tuple[bool, str]]:
     """What the field of view does: whether it is a limit, and the words."""
     folded = is_wrapped(first, overview)
-    yield folded, "tissue from beyond the field of view is folded into the image (wrap)" if folded else "no wrap"
+    yield folded, say("tissue from beyond the field of view is folded into the image (wrap)") if folded else say("no wrap")
     if role in CORD:
         return
     cut = _cut(examination, role, first, overview)
-    yield cut is not None, cut or "the brain is not cut"
+    yield cut is not None, cut or say("the brain is not cut")
 
 
 def _cut(examination: Examination, role: str, first: Volume, overview: Overview) -> str | None:
@@ -203,7 +207,7 @@ def _cut(examination: Examination, role: str, first: Volume, overview: Overview)
     except NotMeasurable:
         return cut_part(overview)
     least = LEAST_COVERED.get(role, LEAST_COVERED_OTHERS)
-    return None if share >= least else f"the field of view holds {100 * share:.0f} % of the brain"
+    return None if share >= least else say("the field of view holds {share:.0f} % of the brain", share=100 * share)
 
 
 def covered_share(examination: Examination, grid: Volume) -> float:

@@ -38,19 +38,20 @@ from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome, Side, Verdict
 from analysis.steps.band import LEVELS, SIDES, Cortex, Region, around_cortex, dark_lines, motor_strip
 from analysis.volume import Volume
+from analysis.words import say
 
 NAME, VERSION = "motor_band", 1
 ROLES = ("swi", "t2star")
 GIVES = ("motor_band_contrast", "motor_band_score")
-NO_REFERENCE = (
+NO_REFERENCE = say(
     "no transferable norm: the contrast depends on field strength, echo time and filter, and the motor cortex darkens with age; "
     "compare with the site's own controls"
 )
-NOTE = (
+NOTE = say(
     "A dark motor cortex supports involvement of the upper motor neuron; it is no diagnosis: iron of the motor cortex also rises with age, "
     "and the sign is seen in other diseases."
 )
-METHOD = "mean over the darker half of patches of 6 mm, each the median of its voxels, less that of the neighbouring cortex"
+METHOD = say("mean over the darker half of patches of 6 mm, each the median of its voxels, less that of the neighbouring cortex")
 IN_PLANE_MM, SLICE_MM = 1.5, 3.5
 LEAST_COVERED = 0.9
 # chosen on phantom seeds 1 to 3 (healthy up to 0.03; 0.13 to 0.21 and 0.22 to 0.41 for a loss of 20 and 38 %), with room for the iron of
@@ -90,7 +91,7 @@ def measure(examination: Examination) -> Outcome:
     values = {place: one for place, one in found.items() if not isinstance(one, str)}
     reasons = {place: one for place, one in found.items() if isinstance(one, str)}
     if not values:
-        raise NotMeasurable(f"no part of the motor cortex can be assessed: {next(iter(reasons.values()))}")
+        raise NotMeasurable(say("no part of the motor cortex can be assessed: {reason}", reason=next(iter(reasons.values()))))
     return Outcome(
         NAME,
         VERSION,
@@ -110,8 +111,11 @@ def refuse_coarse(series: Volume) -> None:
     fine, middle, coarse = sorted(series.spacing_mm)
     if middle > IN_PLANE_MM or coarse > SLICE_MM:
         raise NotMeasurable(
-            f"the voxels of {fine:.1f} x {middle:.1f} x {coarse:.1f} mm are too coarse to show a dark band in the cortex: it needs "
-            f"{IN_PLANE_MM:g} mm in the plane and slices of at most {SLICE_MM:g} mm"
+            say(
+                "the voxels of {fine:.1f} x {middle:.1f} x {coarse:.1f} mm are too coarse to show a dark band in the cortex: it "
+                "needs {in_plane_mm:g} mm in the plane and slices of at most {slice_mm:g} mm",
+                fine=fine, middle=middle, coarse=coarse, in_plane_mm=IN_PLANE_MM, slice_mm=SLICE_MM,
+            )
         )
 
 
@@ -143,7 +147,7 @@ def without_field(cortex: Cortex) -> np.ndarray:
     image = np.maximum(np.asarray(cortex.part.array, np.float32), 0.0)
     sure = np.flatnonzero((cortex.tissues[2] > PURE_WHITE) & (image > 0))
     if sure.size < 1000:
-        raise NotMeasurable("the series shows too little white matter around the central sulcus")
+        raise NotMeasurable(say("the series shows too little white matter around the central sulcus"))
     chosen = sure[:: max(sure.size // 20000, 1)]
     terms = _smooth(_axes(image.shape))
     weights = robust_fit(np.log(image.ravel()[chosen]), terms.reshape(len(terms), -1)[:, chosen].T)
@@ -179,16 +183,19 @@ def _terms(tissues: np.ndarray) -> np.ndarray:
 def contrast_of(cortex: Cortex, darkness: Darkness, region: Region) -> tuple[float, float] | str:
     """The contrast of a region and its standard error, or the reason why there is none."""
     if region.covered < LEAST_COVERED:
-        return f"the field of view holds {100 * region.covered:.0f} % of this part of the motor cortex"
+        return say("the field of view holds {share:.0f} % of this part of the motor cortex", share=100 * region.covered)
     if darkness.noise > MOST_NOISE:
-        return f"the cortex varies by {100 * darkness.noise:.0f} % from voxel to voxel: too much noise or motion to see a band"
+        return say(
+            "the cortex varies by {share:.0f} % from voxel to voxel: too much noise or motion to see a band",
+            share=100 * darkness.noise,
+        )
     bank, others = (patches_of(darkness, mask, cortex.part.spacing_mm) for mask in (region.bank, region.neighbours))
     ribbon = int((region.bank & darkness.ribbon).sum())
     usable = int((region.bank & darkness.usable).sum())
     if ribbon and usable < LEAST_USABLE * ribbon:
-        return "veins or signal loss cover more than half of this part of the motor cortex"
+        return say("veins or signal loss cover more than half of this part of the motor cortex")
     if min(len(bank[0]), len(others[0])) < LEAST_PATCHES:
-        return "the series shows too little cortex of this part, or of its neighbours"
+        return say("the series shows too little cortex of this part, or of its neighbours")
     contrast = darker_half(*bank) - darker_half(*others)
     spread = 1.4826 * np.median(np.abs(others[0] - np.median(others[0]))) / np.sqrt(len(bank[0]) / 2)
     return contrast, float(np.sqrt(spread**2 + ERROR**2 + (RELATIVE_ERROR * contrast) ** 2))
@@ -237,14 +244,18 @@ def _finding(side: Side, scores: list[int | None], total: int) -> Finding:
 def _verdict(known: list[int], missing: int, total: int) -> tuple[Verdict, int | None, str | None]:
     own = sum(known)
     if not known:
-        return "not assessed", None, "no part of the motor cortex of this side could be measured"
+        return "not assessed", None, say("no part of the motor cortex of this side could be measured")
     if total >= CUT_OFF and own >= SIDE_CUT_OFF:
         return "present", own, None
     if own:
-        short = f"{total} of 12 on both sides, {CUT_OFF} are needed" if total < CUT_OFF else f"{SIDE_CUT_OFF} of 6 are needed on a side"
-        return "indeterminate", own, f"slightly dark: the scores of this side sum to {own}; {short}"
+        short = say("{needed} of 6 are needed on a side", needed=SIDE_CUT_OFF)
+        if total < CUT_OFF:
+            short = say("{total} of 12 on both sides, {needed} are needed", total=total, needed=CUT_OFF)
+        return "indeterminate", own, say("slightly dark: the scores of this side sum to {own}; {short}", own=own, short=short)
     if missing:
-        return "not assessed", None, f"{missing} of 3 parts of the motor cortex of this side could not be measured; the others are not dark"
+        return "not assessed", None, say(
+            "{missing} of 3 parts of the motor cortex of this side could not be measured; the others are not dark", missing=missing
+        )
     return "absent", 0, None
 
 
@@ -258,7 +269,7 @@ def _pair(side: Side, level: str, contrast: float, error: float) -> tuple[Measur
         ),
         Measurement(
             "motor_band_score", float(score_of(contrast)), "1", concepts.BAND_SCORE, site, side, level, no_reference=NO_REFERENCE,
-            method=f"1 where the contrast is at least {SCORES_FROM[0]}, 2 where it is at least {SCORES_FROM[1]}",
+            method=say("1 where the contrast is at least {one}, 2 where it is at least {two}", one=SCORES_FROM[0], two=SCORES_FROM[1]),
         ),
     )  # fmt: skip
 

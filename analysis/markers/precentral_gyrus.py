@@ -34,6 +34,7 @@ from analysis.steps.ribbon import GYRI, SIDES, Gyri, Ribbon, central_gyri, centr
 from analysis.steps.space import Placement
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
+from analysis.words import say
 
 NAME, VERSION = "precentral_gyrus", 1
 SITES = {"precentral_gyrus": concepts.PRECENTRAL_GYRUS, "postcentral_gyrus": concepts.POSTCENTRAL_GYRUS}
@@ -52,9 +53,9 @@ CLEAR_CONTRAST, UNCLEAR_FACTOR = 3.5, 2.0
 # a quarter of the phantom's cortex stayed above the 5th percentile. So it has to lie below the 30th, which in healthy people hardly goes
 # with a low ratio (chosen).
 LOW_RATIO, NEAR_RATIO, AVERAGE_PERCENTILE, LOW_PERCENTILE = 1.12, 1.18, 30.0, 5.0
-NO_VOLUME_REFERENCE = "no published population was measured with this outline of the gyrus; compare with the site's own controls"
-NO_RATIO_REFERENCE = "no population was published for the ratio; in healthy people it is about 1.24"
-METHOD = "mean over the gyrus, projected from the white surface"
+NO_VOLUME_REFERENCE = say("no published population was measured with this outline of the gyrus; compare with the site's own controls")
+NO_RATIO_REFERENCE = say("no population was published for the ratio; in healthy people it is about 1.24")
+METHOD = say("mean over the gyrus, projected from the white surface")
 
 
 def measure(examination: Examination) -> Outcome:
@@ -88,7 +89,10 @@ def _cut(gyri: Gyri) -> str:
     """Why the field of view does not hold the gyri of a side; empty where it does."""
     if gyri.inside >= LEAST_INSIDE:
         return ""
-    return f"the T1 series cuts the cortex around the {gyri.side} central sulcus: it holds {100 * gyri.inside:.0f} % of it"
+    return say(
+        "the T1 series cuts the cortex around the {side} central sulcus: it holds {share:.0f} % of it",
+        side=gyri.side, share=100 * gyri.inside,
+    )
 
 
 def _grey(examination: Examination, gyri: Gyri, name: str) -> np.ndarray:
@@ -101,7 +105,7 @@ def _volume(examination: Examination, gyri: Gyri) -> Measurement:
     error = ERROR_VOLUME + ERROR_VOLUME_PER_MM * max(float(t1.spacing_mm.max()) - 1.0, 0.0)
     return Measurement(
         VOLUME, value_ml, "ml", concepts.VOLUME, SITES["precentral_gyrus"], gyri.side, uncertainty=error * value_ml,
-        no_reference=NO_VOLUME_REFERENCE, method="sum of grey matter fractions",
+        no_reference=NO_VOLUME_REFERENCE, method=say("sum of grey matter fractions"),
     )  # fmt: skip
 
 
@@ -117,15 +121,15 @@ def _thicknesses(
     """Both thicknesses of a side and their ratio, or why there are none. What is measured is also drawn into `map_mm`, in its masks."""
     coarsest_mm = float(examination.image("t1").spacing_mm.max())
     if coarsest_mm > COARSEST_MM:
-        return _no_thickness(side, f"voxels of {coarsest_mm:.1f} mm cannot resolve a cortex of 2 to 4 mm")
+        return _no_thickness(side, say("voxels of {coarsest_mm:.1f} mm cannot resolve a cortex of 2 to 4 mm", coarsest_mm=coarsest_mm))
     try:
         ribbon = next(one for one in examination.once(central_ribbon) if one.side == side)
     except NotMeasurable as refusal:
-        return _no_thickness(side, str(refusal))
+        return _no_thickness(side, refusal.reason)
     found = thickness(ribbon.scale.array, ribbon.near)
     value = gyrus_thickness_mm(found, ribbon, examination.once(head_on_template))
     if None in value.values():
-        return _no_thickness(side, "the surface of the cortex could not be followed: too much noise or too little contrast")
+        return _no_thickness(side, say("the surface of the cortex could not be followed: too much noise or too little contrast"))
     draw(map_mm, np.logical_or.reduce([mask.array for mask in masks if mask.side == side]), found, examination.image("t1"), ribbon)
     unclear = UNCLEAR_FACTOR if ribbon.contrast < CLEAR_CONTRAST else 1.0
     measurements = [_thickness(examination, name, side, value[name], ERROR_MM[name] * unclear) for name in GYRI]
@@ -167,7 +171,7 @@ def _thickness(examination: Examination, gyrus: str, side: Side, value_mm: float
 def _ratio(value: float, side: Side, error: float) -> Measurement:
     return Measurement(
         RATIO, value, "1", concepts.THICKNESS_RATIO, SITES["precentral_gyrus"], side, uncertainty=error,
-        no_reference=NO_RATIO_REFERENCE, method="mean thickness of the precentral over that of the postcentral gyrus",
+        no_reference=NO_RATIO_REFERENCE, method=say("mean thickness of the precentral over that of the postcentral gyrus"),
     )  # fmt: skip
 
 
@@ -186,12 +190,18 @@ def finding(side: Side, measurements: list[Measurement], gaps: list[Gap]) -> Fin
     if not low and not near and percentile >= LOW_PERCENTILE:
         return _finding("absent", side)
     if near:
-        words = f"thin beside the postcentral gyrus: the ratio of {ratio.value:.2f} is near the limit of {LOW_RATIO}"
+        words = say(
+            "thin beside the postcentral gyrus: the ratio of {ratio:.2f} is near the limit of {limit}",
+            ratio=ratio.value, limit=LOW_RATIO,
+        )
     elif low:
-        words = f"thin beside the postcentral gyrus (ratio {ratio.value:.2f}), but of ordinary thickness for the patient's age"
+        words = say(
+            "thin beside the postcentral gyrus (ratio {ratio:.2f}), but of ordinary thickness for the patient's age",
+            ratio=ratio.value,
+        )
     else:
-        words = f"thin for the patient's age, but in the usual relation to the postcentral gyrus (ratio {ratio.value:.2f})"
-    return _finding("indeterminate", side, f"the {side} precentral cortex is {words}")
+        words = say("thin for the patient's age, but in the usual relation to the postcentral gyrus (ratio {ratio:.2f})", ratio=ratio.value)
+    return _finding("indeterminate", side, say("the {side} precentral cortex is {words}", side=side, words=words))
 
 
 def _finding(value: str, side: Side, reason: str | None = None) -> Finding:

@@ -22,6 +22,7 @@ from analysis.steps.coregistration import Laid, on_template
 from analysis.steps.space import around, lps_grid, sample, share_inside
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
+from analysis.words import say
 
 SIDES: tuple[Side, ...] = ("left", "right")
 LEVELS = {"medial": ("leg", "trunk"), "intermediate": ("hand",), "lateral": ("face", "tongue")}
@@ -89,7 +90,7 @@ def motor_strip(examination: Examination, role: str) -> Cortex:
     placed."""
     series = examination.image(role)
     if "t1" not in examination.images:
-        raise NotMeasurable("without a T1 series of the same study the thin cortex cannot be told from white matter and fluid")
+        raise NotMeasurable(say("without a T1 series of the same study the thin cortex cannot be told from white matter and fluid"))
     examination.once(tissue_fractions)
     laid = on_template(examination, role)
     box = _box(series, laid)

@@ -20,6 +20,7 @@ from analysis.steps.head import head_on_template
 from analysis.steps.space import Placement, lps_grid, onto, sample, share_inside
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
+from analysis.words import say
 
 PARTS = ("midbrain", "pons", "medulla")
 REACH_MM = 3.0  # how far a surface may lie outside the atlas's
@@ -75,7 +76,7 @@ def brainstem_on_template(place: Placement) -> Placement:
     thinner brainstem along its axis as well, and hid a third of a planted loss (phantoms of the seeds 1 and 11)."""
     near = sample(numbered(), place.template_lps, order=0) > 0
     if near.sum() < LEAST_VOXELS:
-        raise NotMeasurable("the T1 series does not hold the brainstem: its field of view ends above it")
+        raise NotMeasurable(say("the T1 series does not hold the brainstem: its field of view ends above it"))
     lps = lps_grid(place.grid)[:, near].astype(float)
     solution, *_ = np.linalg.lstsq(np.vstack([lps, np.ones(lps.shape[1])]).T, place.template_lps[:, near].T.astype(float), rcond=None)
     return replace(place, template_from_lps=np.vstack([solution.T, [0.0, 0.0, 0.0, 1.0]]))
@@ -156,7 +157,7 @@ def covered(t1: Volume, place: Placement) -> tuple[float, ...]:
 def why_not(name: str, inside: tuple[float, ...]) -> str | None:
     """The reason why a part has no volume, or None. `inside`: the covered shares, from above."""
     if inside[PARTS.index(name)] < LEAST_COVERED:
-        return f"not measurable: the field of view of the T1 series ends in or above the {name}"
+        return say("not measurable: the field of view of the T1 series ends in or above the {name}", name=name)
     if inside[-1] < LEAST_BELOW:
-        return f"not measurable: the field of view of the T1 series ends so near below the {name} that its place is not sure"
+        return say("not measurable: the field of view of the T1 series ends so near below the {name} that its place is not sure", name=name)
     return None

@@ -22,6 +22,7 @@ from analysis.steps.rigid import moving_from_fixed, nearest_start
 from analysis.steps.space import Placement, around, coarser, lps_grid, onto
 from analysis.steps.tissue import Tissue, tissue_fractions
 from analysis.volume import Volume
+from analysis.words import say
 
 # How bright CSF, grey and white matter are; only the order and rough distances matter.
 CONTRASTS = {"flair": (0.05, 1.0, 0.75), "t2": (1.0, 0.55, 0.40), "swi": (1.0, 0.85, 0.70), "t2star": (1.0, 0.85, 0.70)}
@@ -72,8 +73,11 @@ def _over_t1(examination: Examination, series: Volume, role: str) -> Laid:
     explained = explained_by(grid, tissues_on(grid, t1, tissue, t1_from_series))
     if explained < LEAST_EXPLAINED:
         raise NotMeasurable(
-            f"the {WORDS[role]} series does not lie over the T1 series: the tissues of the T1 explain {100 * explained:.0f} % of its "
-            f"brightness in the brain, at least {100 * LEAST_EXPLAINED:.0f} % are needed"
+            say(
+                "the {series} series does not lie over the T1 series: the tissues of the T1 explain {share:.0f} % of its "
+                "brightness in the brain, at least {least:.0f} % are needed",
+                series=WORDS[role], share=100 * explained, least=100 * LEAST_EXPLAINED,
+            )
         )
     return Laid(moved_place(examination.once(head_on_template), grid, t1_from_series), t1_from_series, explained)
 
@@ -87,8 +91,11 @@ def _directly(series: Volume, role: str) -> Laid:
     place = placed(series, brain, WORDS[role], may_be_cut=True)
     if place.similarity < LEAST_SIMILARITY[role]:
         raise NotMeasurable(
-            f"the {WORDS[role]} series does not look like one of a head: its correlation with the template is {place.similarity:.2f}, "
-            f"at least {LEAST_SIMILARITY[role]} is needed"
+            say(
+                "the {series} series does not look like one of a head: its correlation with the template is {similarity:.2f}, at "
+                "least {least} is needed",
+                series=WORDS[role], similarity=place.similarity, least=LEAST_SIMILARITY[role],
+            )
         )
     return Laid(place, None, place.similarity**2)
 

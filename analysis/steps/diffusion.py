@@ -24,6 +24,7 @@ from analysis.steps.gradient_check import check_course, check_on_template
 from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
 from analysis.steps.susceptibility import undistorted
 from analysis.volume import Diffusion, Volume
+from analysis.words import joined, say
 
 B_TENSOR_S_MM2 = 1500.0  # above, the signal is no longer that of one Gaussian tensor
 LEAST_DIRECTIONS = 6
@@ -67,7 +68,7 @@ def diffusion_tensor(examination: Examination) -> Tensor:
     fit = fit_tensor(series, chosen, brain)
     unchecked = check_course(b_zero.with_array(fit[0]), fit[4], brain)
     weighted = chosen & ~is_zero
-    note = " ".join(filter(None, (note, steady.words(), unchecked))) or None
+    note = joined(filter(None, (note, steady.words(), unchecked)), " ") or None
     return Tensor(brain, b_zero, *fit, int(weighted.sum()), float(np.median(series.b_values_s_mm2[weighted])), note, distortion)
 
 
@@ -94,15 +95,21 @@ def volumes_for_tensor(series: Diffusion) -> tuple[np.ndarray, str | None]:
     b = series.b_values_s_mm2
     is_zero, low = b <= B_ZERO_S_MM2, b <= B_TENSOR_S_MM2
     if not is_zero.any():
-        raise NotMeasurable("the diffusion series has no volume without diffusion weighting (b = 0)")
+        raise NotMeasurable(say("the diffusion series has no volume without diffusion weighting (b = 0)"))
     if independent(series.b_vectors_lps[low & ~is_zero]) >= LEAST_DIRECTIONS:
         return low, None
     found = independent(series.b_vectors_lps[~is_zero])
     if found < LEAST_DIRECTIONS:
-        raise NotMeasurable(f"the diffusion series has {found} independent directions; a tensor needs at least {LEAST_DIRECTIONS}")
+        raise NotMeasurable(say(
+            "the diffusion series has {found} independent directions; a tensor needs at least {least}",
+            found=found, least=LEAST_DIRECTIONS,
+        ))
     return np.ones(len(b), bool), (
-        f"The tensor was fitted at b {np.median(b[~is_zero]):.0f} s/mm², above {B_TENSOR_S_MM2:.0f}: diffusivities read low, "
-        "and values do not compare with those at b 1000."
+        say(
+            "The tensor was fitted at b {b_s_mm2:.0f} s/mm², above {usual_s_mm2:.0f}: diffusivities read low, and values do not "
+            "compare with those at b 1000.",
+            b_s_mm2=float(np.median(b[~is_zero])), usual_s_mm2=B_TENSOR_S_MM2,
+        )
     )
 
 
@@ -120,14 +127,14 @@ def diffusion_brain(b_zero: Volume) -> np.ndarray:
     from skimage.filters import threshold_otsu
 
     if not np.any(b_zero.array > 0):
-        raise NotMeasurable("the diffusion series is empty")
+        raise NotMeasurable(say("the diffusion series is empty"))
     with ants_scratch() as (ants, _):
         even = ants.n4_bias_field_correction(ants_image(b_zero), shrink_factor=2).numpy()
     smooth = ndimage.gaussian_filter(even, 1.5 / b_zero.spacing_mm)
     found = ndimage.binary_opening(smooth > 0.5 * threshold_otsu(smooth[smooth > np.percentile(smooth, 20)]), ball_of(5.0, b_zero))
     pieces, count = ndimage.label(found)
     if count == 0:
-        raise NotMeasurable("no brain was found in the diffusion series")
+        raise NotMeasurable(say("no brain was found in the diffusion series"))
     found = pieces == 1 + int(np.argmax(ndimage.sum_labels(found, pieces, range(1, count + 1))))
     edge = ball_of(8.0, b_zero)
     wide = [(size // 2, size // 2) for size in edge.shape]
@@ -190,8 +197,11 @@ def diffusion_on_template(examination: Examination) -> Placement:
     similarity = similarity_of(moved, white, inside.array & (ndimage.maximum_filter(moved, 5) > 0))
     if similarity < LEAST_SIMILARITY:
         raise NotMeasurable(
-            f"the diffusion series does not look like a brain: its correlation with the template is {similarity:.2f}, "
-            f"at least {LEAST_SIMILARITY} is needed"
+            say(
+                "the diffusion series does not look like a brain: its correlation with the template is {similarity:.2f}, at least "
+                "{least} is needed",
+                similarity=similarity, least=LEAST_SIMILARITY,
+            )
         )
     check_on_template(grid.with_array(tensor.fa), tensor.direction, place)
     return replace(place, similarity=similarity)

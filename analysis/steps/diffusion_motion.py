@@ -25,6 +25,7 @@ from analysis.steps.displacement import without_eddy_currents
 from analysis.steps.rigid import moving_from_fixed
 from analysis.steps.space import around
 from analysis.volume import Diffusion, Volume
+from analysis.words import joined, say
 
 LEAST_FOR_STRAIN = 8  # diffusion-weighted volumes
 # Chosen on simulated series of a phantom (seed 1): slices keep 0.97 of their signal and more where nothing was lost.
@@ -52,11 +53,12 @@ class Steady:
         """What was corrected, for the reader of the report; None where nothing was."""
         if not self.is_resampled:
             return None
-        lost = f" {self.lost.sum()} slices lost their signal to motion and were left out." if self.lost.any() else ""
-        return (
-            f"The head moved between the volumes of the diffusion series by {self.displacement_mm.mean():.1f} mm on average; "
-            f"this was corrected.{lost}"
+        moved = say(
+            "The head moved between the volumes of the diffusion series by {mean_mm:.1f} mm on average; this was corrected.",
+            mean_mm=float(self.displacement_mm.mean()),
         )
+        lost = say("{count} slices lost their signal to motion and were left out.", count=int(self.lost.sum()))
+        return joined([moved, lost], " ") if self.lost.any() else moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ def steadied(series: Diffusion, brain: np.ndarray) -> Steady:
     diffusion-weighted volume."""
     weighted = series.b_values_s_mm2 > B_ZERO_S_MM2
     if not weighted.any():
-        raise NotMeasurable("the diffusion series has no diffusion-weighted volume")
+        raise NotMeasurable(say("the diffusion series has no diffusion-weighted volume"))
     voxels = _Brain.of(Volume(brain, series.lps_from_index), brain)
     poses = poses_of(series, voxels, weighted)
     shells = shells_of(series.b_values_s_mm2, series.b_vectors_lps)

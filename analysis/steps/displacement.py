@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from analysis.outcome import NotMeasurable
 from analysis.steps.quality import Overview, block_means
+from analysis.words import say
 
 SMOOTH_MM, MOST_VOLUMES, LEAST_VOLUMES, POINTS, ROUNDS = 2.0, 48, 3, 8000, 6
 
@@ -22,7 +23,7 @@ def displacement_of(array: np.ndarray, chosen: np.ndarray, overview: Overview, g
     is taken out. NotMeasurable with fewer than three volumes.
     """
     if len(chosen) < LEAST_VOLUMES:
-        raise NotMeasurable("the series has too few volumes of one kind to compare their positions")
+        raise NotMeasurable(say("the series has too few volumes of one kind to compare their positions"))
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(len(chosen), MOST_VOLUMES)).round().astype(int))]
     spacing_mm = overview.blocks.spacing_mm
     width = SMOOTH_MM / spacing_mm

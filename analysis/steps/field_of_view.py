@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from analysis.steps.quality import UPPER_MM, Overview, heights, top_of
 from analysis.volume import Volume
+from analysis.words import joined, say
 
 TISSUE, PLANES_APART_MM, LEAST_FOLDED_CM2, HEAD_MM = 0.25, 2.5, 1.5, 150.0
 # Folded faces differ by 0.9 to 1.4 times as much as neighbours. Others differ by three times and more, but left and right of a head
@@ -62,10 +63,10 @@ def cut_part(overview: Overview) -> str | None:
     touched = faces(upper, blocks)
     sides = [name for name in ("top", "left", "right", "front", "back") if touched[name] > CUT_CM2]
     if sides:
-        return f"the field of view cuts the {' and the '.join(sides)} of the head"
+        return say("the field of view cuts the {sides} of the head", sides=joined(sides, " and the "))
     height = top_mm - float(height_mm[body].min())
     if height < LEAST_HEIGHT_MM and faces(body, blocks)["bottom"] > 0:
-        return f"the field of view ends {height:.0f} mm below the top of the head"
+        return say("the field of view ends {height:.0f} mm below the top of the head", height=height)
     return None
 
 

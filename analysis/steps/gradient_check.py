@@ -24,6 +24,7 @@ from analysis import atlas
 from analysis.outcome import NotMeasurable
 from analysis.steps.space import Placement, sample
 from analysis.volume import Volume
+from analysis.words import joined, say
 
 LEAST_FA = 0.3
 EDGE_MM = 6.0  # the rim of the brain has slopes of its own
@@ -40,8 +41,7 @@ SURE = 3.0  # standard errors
 LARGEST_TILT_DEG = 40.0  # on the template
 LEAST_TRACT_VOXELS = 20
 
-REFUSAL = "gradient directions do not fit the anatomy"
-NOT_CHECKED = "The gradient directions could not be checked against the anatomy: {why}."
+REFUSAL = say("gradient directions do not fit the anatomy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,23 +83,33 @@ def check_course(fa: Volume, direction_lps: np.ndarray, brain: np.ndarray) -> st
     """
     course = course_of(fa, direction_lps, brain)
     if course is None:
-        return NOT_CHECKED.format(why="too little of the white matter is in the field of view")
+        return _not_checked(say("too little of the white matter is in the field of view"))
     best, straight = best_turn(course), np.eye(3)
     angle_deg = np.degrees(Rotation.from_matrix(best).magnitude())
     gain, error = course.gain(best, straight)
     if angle_deg > LARGEST_TURN_DEG and gain > SURE * error and course.fit(best) >= LEAST_TURNED_FIT:
         raise NotMeasurable(
-            f"{REFUSAL}: the fibres follow their bundles better when the directions are {words_of(best)} "
-            f"(fit {course.fit(best):.2f}, as sent {course.fit(straight):.2f})"
+            say(
+                "{refusal}: the fibres follow their bundles better when the directions are {turn} (fit {best:.2f}, as sent "
+                "{sent:.2f})",
+                refusal=REFUSAL, turn=words_of(best), best=course.fit(best), sent=course.fit(straight),
+            )
         )
     if course.agreement >= LEAST_AGREEMENT and course.fit(straight) + SURE * course.fit_error(straight) < LEAST_FIT:
         raise NotMeasurable(
-            f"{REFUSAL}: the fibres do not follow their bundles (fit {course.fit(straight):.2f}, at least {LEAST_FIT} is needed) "
-            "and no turn of the directions mends that; they may belong to other volumes"
+            say(
+                "{refusal}: the fibres do not follow their bundles (fit {sent:.2f}, at least {least} is needed) and no turn of "
+                "the directions mends that; they may belong to other volumes",
+                refusal=REFUSAL, sent=course.fit(straight), least=LEAST_FIT,
+            )
         )
     if angle_deg > LARGEST_TURN_DEG or course.fit(straight) < SURE * course.fit_error(straight):
-        return NOT_CHECKED.format(why="the images are too few, too thick or too noisy to tell one axis from another")
+        return _not_checked(say("the images are too few, too thick or too noisy to tell one axis from another"))
     return None
+
+
+def _not_checked(why: str) -> str:
+    return say("The gradient directions could not be checked against the anatomy: {why}.", why=why)
 
 
 def course_of(fa: Volume, direction_lps: np.ndarray, brain: np.ndarray) -> Course | None:
@@ -163,14 +173,15 @@ def words_of(turn: np.ndarray) -> str:
     signs = near[range(3), axes]
     said = []
     if axes != [0, 1, 2]:
-        other = ", ".join(f"{names[sent]} as {name}" for name, sent in zip(names, axes, strict=True) if names[sent] != name)
-        said.append(f"taken in another order of axes ({other})")
+        changed = [(names[sent], name) for name, sent in zip(names, axes, strict=True) if names[sent] != name]
+        other = joined([say("{sent} as {name}", sent=sent, name=name) for sent, name in changed])
+        said.append(say("taken in another order of axes ({other})", other=other))
     odd = [name for name, sign in zip(names, signs, strict=True) if sign != np.sign(signs.sum())]
     if odd:
-        said.append(f"mirrored along the {odd[0]} axis")
+        said.append(say("mirrored along the {axis} axis", axis=odd[0]))
     if angle_deg > LARGEST_TURN_DEG or not said:
-        said.append(f"turned by {angle_deg:.0f}°")
-    return " and ".join(said)
+        said.append(say("turned by {angle_deg:.0f}°", angle_deg=angle_deg))
+    return joined(said, " and ")
 
 
 def check_on_template(fa: Volume, direction_lps: np.ndarray, place: Placement) -> None:
@@ -180,7 +191,10 @@ def check_on_template(fa: Volume, direction_lps: np.ndarray, place: Placement) -
     """
     for name, tilt_deg in tilts_on_template(fa, direction_lps, place).items():
         if tilt_deg > LARGEST_TILT_DEG:
-            raise NotMeasurable(f"{REFUSAL}: {name} runs {tilt_deg:.0f}° off the course that it has in every brain")
+            raise NotMeasurable(say(
+                "{refusal}: {name} runs {tilt_deg:.0f}° off the course that it has in every brain",
+                refusal=REFUSAL, name=name, tilt_deg=tilt_deg,
+            ))
 
 
 def tilts_on_template(fa: Volume, direction_lps: np.ndarray, place: Placement) -> dict[str, float]:
@@ -201,11 +215,12 @@ def tilts_on_template(fa: Volume, direction_lps: np.ndarray, place: Placement) -
 def _courses() -> list[tuple[str, int, np.ndarray]]:
     """What is looked at on the template: its name, its label and its course there, a unit vector in LPS."""
     label = {(part.structure, part.side, part.level): part.label for part in atlas.parts() if part.image == "tracts"}
-    found = [("the callosum", label["callosal_motor_segment", None, None], np.array([1.0, 0.0, 0.0]))]
+    found = [(say("the callosum"), label["callosal_motor_segment", None, None], np.array([1.0, 0.0, 0.0]))]
     for side in ("left", "right"):
         for level, below, above in (("peduncle", "pons", "plic"), ("plic", "peduncle", "corona_radiata")):
             way = _middle_lps(label["cst", side, above]) - _middle_lps(label["cst", side, below])
-            name = f"the {side} corticospinal tract in the {'internal capsule' if level == 'plic' else level}"
+            place = "internal capsule" if level == "plic" else level
+            name = say("the {side} corticospinal tract in the {place}", side=side, place=place)
             found.append((name, label["cst", side, level], way / np.linalg.norm(way)))
     return found
 

@@ -30,6 +30,7 @@ from analysis.steps.space import (
     warped_onto,
 )
 from analysis.volume import Volume
+from analysis.words import say
 
 STEP_MM = 2.0
 HEAD_HEIGHT_MM = 170.0
@@ -48,8 +49,11 @@ def head_on_template(examination: Examination) -> Placement:
     place = placed(examination.image("t1"), atlas.template()["brain"], "T1")
     if place.similarity < LEAST_SIMILARITY:
         raise NotMeasurable(
-            f"the T1 series does not look like the T1 of a head: its correlation with the template is {place.similarity:.2f}, "
-            f"at least {LEAST_SIMILARITY} is needed"
+            say(
+                "the T1 series does not look like the T1 of a head: its correlation with the template is {similarity:.2f}, at "
+                "least {least} is needed",
+                similarity=place.similarity, least=LEAST_SIMILARITY,
+            )
         )
     return place
 
@@ -60,7 +64,10 @@ def placed(head: Volume, brain: Volume, name: str, may_be_cut: bool = False) -> 
     to say from the similarity."""
     small = coarser(head, STEP_MM)
     if min(small.array.shape) * STEP_MM < 60.0 or not np.any(small.array > 0):
-        raise NotMeasurable(f"the {name} series does not cover a head: it is less than 60 mm wide in one direction, or empty")
+        raise NotMeasurable(say(
+            "the {name} series does not cover a head: it is less than 60 mm wide in one direction, or empty",
+            name=name,
+        ))
     layers = atlas.template()
     with ants_scratch() as (ants, folder):
         even = ants.n4_bias_field_correction(ants_image(small), shrink_factor=4)

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from analysis.outcome import NotMeasurable
 from analysis.volume import Volume
+from analysis.words import say
 
 STEP_MM = 4.0
 OBJECT_SHARE = 0.35  # of Otsu's threshold: muscle and cord beside bright fat, brain beside bright fluid
@@ -68,7 +69,7 @@ def body_of(array: np.ndarray) -> np.ndarray:
 
     bright = array[array > 0]
     if bright.size < LEAST_BLOCKS or np.ptp(bright) == 0:
-        raise NotMeasurable("the image is empty")
+        raise NotMeasurable(say("the image is empty"))
     between = float(threshold_otsu(np.sqrt(bright)) ** 2)
     # air that is all noise is as bright everywhere: it stays below
     noise = min(ABOVE_AIR * float(np.percentile(bright, 5)), 0.8 * between)
@@ -76,7 +77,7 @@ def body_of(array: np.ndarray) -> np.ndarray:
     found = ndimage.binary_opening(np.pad(found, 2, mode="edge"))[2:-2, 2:-2, 2:-2]
     pieces, count = ndimage.label(found)
     if count == 0:
-        raise NotMeasurable("nothing in the image stands out from its background")
+        raise NotMeasurable(say("nothing in the image stands out from its background"))
     found = pieces == 1 + int(np.argmax(ndimage.sum_labels(found, pieces, range(1, count + 1))))
     return ndimage.binary_closing(np.pad(found, 4, mode="edge"), iterations=4)[4:-4, 4:-4, 4:-4]
 
@@ -127,7 +128,7 @@ def noise_of(image: Volume, overview: Overview, twin: np.ndarray | None = None) 
         array, inside = as_sampled(array, inside, axis)
     rest, inside = rough(array, inside, range(3))
     if not inside.any():
-        raise NotMeasurable("the image holds too little tissue to see its noise")
+        raise NotMeasurable(say("the image holds too little tissue to see its noise"))
     energy = ndimage.uniform_filter(rest * rest, [min(QUIET_WIDTH, size) for size in rest.shape])
     return float(np.sqrt(max(np.percentile(energy[inside], QUIET_PERCENTILE), 0.0)))
 
@@ -194,12 +195,12 @@ def ghosting_of(image: Volume, overview: Overview) -> float:
     air = ~body & (distance_mm > AIR_MM)
     energy = block_means(image.array, overview.factor, power=2)
     if air.sum() >= LEAST_BLOCKS and (energy[air] == 0).mean() > MOST_BLANK:
-        raise NotMeasurable("the air around the body was set to zero before the series was sent, so ghosts of motion cannot be seen")
+        raise NotMeasurable(say("the air around the body was set to zero before the series was sent, so ghosts of motion cannot be seen"))
     found = []
     for axis in range(3):
         beside = np.broadcast_to(body.any(axis, keepdims=True), body.shape)
         if min((air & beside).sum(), (air & ~beside).sum()) >= LEAST_BLOCKS:
             found.append(np.percentile(energy[air & beside], GHOST_PERCENTILE) - np.percentile(energy[air & ~beside], GHOST_PERCENTILE))
     if not found:
-        raise NotMeasurable("the field of view holds too little air beside the body to see ghosts of motion")
+        raise NotMeasurable(say("the field of view holds too little air beside the body to see ghosts of motion"))
     return float(np.sqrt(max(*found, 0.0)) / overview.signal)

@@ -22,6 +22,7 @@ from analysis.steps.head import brain_mask, head_on_template
 from analysis.steps.space import Placement, coarser, lps_grid, onto, sample, share_inside
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
+from analysis.words import say
 
 GYRI = ("precentral_gyrus", "postcentral_gyrus")
 SIDES: tuple[Side, ...] = ("left", "right")
@@ -144,7 +145,7 @@ def _region(place: Placement, t1: Volume, side: Side) -> tuple[slice, slice, sli
     codes = sample(gyri_of_template(), place.template_lps, order=0)
     mine = np.isin(codes, [code_of(name, side) for name in GYRI])
     if not mine.any():
-        raise NotMeasurable(f"the T1 series does not hold the {side} central sulcus")
+        raise NotMeasurable(say("the T1 series does not hold the {side} central sulcus", side=side))
     index_from_index = np.linalg.inv(t1.lps_from_index) @ place.grid.lps_from_index
     index = np.argwhere(mine) @ index_from_index[:3, :3].T + index_from_index[:3, 3]
     margin = MARGIN_MM / t1.spacing_mm
@@ -192,7 +193,9 @@ def fit_pure_tissues(values: np.ndarray) -> Pure:
     best = min((optimize.minimize(cost, start, method="L-BFGS-B", bounds=BOUNDS) for start in starts), key=lambda found: found.fun)
     means, spread = best.x[:3], np.exp(best.x[3:6])
     if max(spread[1:]) > MOST_SPREAD or means[2] - means[1] < LEAST_CONTRAST * max(spread[1:]):
-        raise NotMeasurable("grey and white matter around the central sulcus cannot be told apart: too much noise or too little contrast")
+        raise NotMeasurable(say(
+            "grey and white matter around the central sulcus cannot be told apart: too much noise or too little contrast",
+        ))
     return Pure(means, spread)
 
 

@@ -21,6 +21,7 @@ from analysis.steps.coregistration import Laid
 from analysis.steps.space import ants_image, ants_scratch, onto, sample
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
+from analysis.words import joined, say
 
 RESOLUTION_MM = 3.0  # full width at half maximum of what the spread is taken from
 FIELD_ROUNDS = (50, 50)  # knots 200 and then 100 mm apart; with closer ones the brainstem was up to 4 % wrong (phantom, seed 1)
@@ -99,7 +100,10 @@ def averaged(source: Volume, grid: Volume) -> np.ndarray:
 def log_field(grid: Volume, normal: np.ndarray) -> np.ndarray:
     """The log of the uneven field (N4) by the white matter `normal`, continued smoothly everywhere; float32."""
     if normal.sum() * grid.voxel_ml < LEAST_DEEP_ML:
-        raise NotMeasurable(f"less than {LEAST_DEEP_ML:.0f} ml of white matter lie in the field of view: there is nothing to compare with")
+        raise NotMeasurable(say(
+            "less than {least_ml:.0f} ml of white matter lie in the field of view: there is nothing to compare with",
+            least_ml=LEAST_DEEP_ML,
+        ))
     with ants_scratch() as (ants, _):
         field = ants.n4_bias_field_correction(
             ants_image(grid), mask=ants_image(grid.with_array(normal.astype(np.float32))), shrink_factor=FIELD_SHRINK,
@@ -119,7 +123,8 @@ def reference_level(even: np.ndarray, white: np.ndarray, template_lps: np.ndarra
                 by_lobe[part.level].append(float(np.median(values)))
     absent = [lobe for lobe, medians in by_lobe.items() if not medians]
     if absent:
-        raise NotMeasurable(f"the {' and '.join(absent)} white matter that the tract is compared with is not in the field of view")
+        lobes = joined(absent, " and ")
+        raise NotMeasurable(say("the {lobes} white matter that the tract is compared with is not in the field of view", lobes=lobes))
     return float(np.mean([np.mean(medians) for medians in by_lobe.values()]))
 
 

@@ -20,11 +20,12 @@ from analysis.steps.rigid import moving_from_fixed
 from analysis.steps.shift_field import Line, shift_mm
 from analysis.steps.space import around
 from analysis.volume import Diffusion, Volume
+from analysis.words import say
 
 MARGIN_VOXELS = 8
 SMOOTH_VOXELS = 1.0
 LEAST_ALIKE, MOST_LEFT, LEAST_SHIFT_MM = 0.9, 0.9, 0.5  # chosen on phantoms (seed 1)
-MAY_BE_DISPLACED = "the frontal base and the brainstem may be displaced"
+MAY_BE_DISPLACED = say("the frontal base and the brainstem may be displaced")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +51,23 @@ def undistorted(series: Diffusion, b_zero: Volume, brain: np.ndarray) -> tuple[D
     """The series without its distortion, where a `reversed_b_zero` tells it, and a sentence for the report. `b_zero`: its own mean b = 0
     image; `brain`: where that shows one, boolean."""
     if series.reversed_b_zero is None or series.phase_axis is None:
-        reason = "no b = 0 series of reversed direction was found in the study"
-        return series, f"Distortion along the phase encoding was not corrected: {reason}; {MAY_BE_DISPLACED}."
+        reason = say("no b = 0 series of reversed direction was found in the study")
+        return series, say(
+            "Distortion along the phase encoding was not corrected: {reason}; {displaced}.",
+            reason=reason, displaced=MAY_BE_DISPLACED,
+        )
     try:
         shift = shift_between(b_zero, series.reversed_b_zero, series.phase_axis, brain)
     except NotMeasurable as refusal:
-        return series, f"Distortion along the phase encoding was not corrected: {refusal}; {MAY_BE_DISPLACED}."
-    return shift.undone(series), (
-        "Distortion along the phase encoding was corrected with a b = 0 series of reversed direction "
-        f"(largest shift {shift.largest_mm:.1f} mm); masks and maps lie in the corrected place, not over the distorted source images."
-    )  # fmt: skip
+        return series, say(
+            "Distortion along the phase encoding was not corrected: {refusal}; {displaced}.",
+            refusal=refusal.reason, displaced=MAY_BE_DISPLACED,
+        )
+    return shift.undone(series), say(
+        "Distortion along the phase encoding was corrected with a b = 0 series of reversed direction (largest shift {largest_mm:.1f} mm); "
+        "masks and maps lie in the corrected place, not over the distorted source images.",
+        largest_mm=shift.largest_mm,
+    )
 
 
 def shift_between(first: Volume, reverse: Volume, axis: int, brain: np.ndarray) -> Shift:
@@ -77,10 +85,13 @@ def shift_between(first: Volume, reverse: Volume, axis: int, brain: np.ndarray) 
     ours, theirs = _both_restored(still, other, field_mm, axis)
     alike, left = _alike(ours, theirs, inside), _difference(ours, theirs, inside) / _difference(still.array, other, inside)
     if alike < LEAST_ALIKE or left > MOST_LEFT:
-        raise NotMeasurable("the b = 0 series of reversed direction and the diffusion series did not become alike")
+        raise NotMeasurable(say("the b = 0 series of reversed direction and the diffusion series did not become alike"))
     largest_mm = float(np.percentile(np.abs(field_mm[inside]), 99.9))  # the last thousandth is noise at the edge
     if largest_mm < LEAST_SHIFT_MM:
-        raise NotMeasurable(f"the b = 0 series of reversed direction differs from the diffusion series by less than {LEAST_SHIFT_MM} mm")
+        raise NotMeasurable(say(
+            "the b = 0 series of reversed direction differs from the diffusion series by less than {least_mm} mm",
+            least_mm=LEAST_SHIFT_MM,
+        ))
     wide = [(side.start, size - side.stop) for side, size in zip(box, brain.shape, strict=True)]
     voxels = np.pad(field_mm / first.spacing_mm[axis], wide, mode="edge").astype(np.float32)
     return Shift(voxels, axis, alike, largest_mm)

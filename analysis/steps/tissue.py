@@ -17,6 +17,7 @@ from analysis.outcome import NotMeasurable
 from analysis.steps.head import brain_mask, head_on_template, skull_stripped
 from analysis.steps.space import ants_image, ants_scratch, around, coarser, onto
 from analysis.volume import Volume
+from analysis.words import say
 
 FIT_STEP_MM = 1.0
 CLASSES = 3  # CSF, grey, white: in the order of their brightness on a T1
@@ -88,17 +89,17 @@ def fit_histogram(values: np.ndarray, priors: np.ndarray) -> Histogram:
     middle = (edges[1:] + edges[:-1]) / 2.0
     sure = [values[(priors.sum(0) < 0.15)], values[priors[0] > 0.8], values[priors[1] > 0.9]]
     if min(len(part) for part in sure) < 50:
-        raise NotMeasurable("the T1 series covers too little of the brain to tell its tissues apart")
+        raise NotMeasurable(say("the T1 series covers too little of the brain to tell its tissues apart"))
     means = np.array([np.percentile(sure[0], 25), np.median(sure[1]), np.median(sure[2])])
     if not means[0] < means[1] < means[2]:
-        raise NotMeasurable("grey matter is not darker than white matter and brighter than CSF: this is not the contrast of a T1")
+        raise NotMeasurable(say("grey matter is not darker than white matter and brighter than CSF: this is not the contrast of a T1"))
     found = Histogram(means, 0.5 * (means[2] - means[1]), np.full(2 * CLASSES - 1, 1.0 / (2 * CLASSES - 1)))
     for _ in range(ROUNDS):
         found = improve(middle, counts, found)
     (csf, grey, white), sd = found.means, found.sd
     if not (white - grey > LEAST_GREY_WHITE * sd and grey - csf > LEAST_CSF_GREY * sd):
         raise NotMeasurable(
-            "the tissues of the brain cannot be told apart on the T1 series: too much noise or motion, or too little contrast"
+            say("the tissues of the brain cannot be told apart on the T1 series: too much noise or motion, or too little contrast")
         )
     return found
 

@@ -15,6 +15,7 @@ from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
 from analysis.steps.diffusion import diffusion_on_template, diffusion_tensor
 from analysis.steps.space import lps_grid, sample, share_inside
+from analysis.words import say
 
 LEVELS = ("subcortical", "corona_radiata", "plic", "peduncle", "pons")
 LEAST_COVERED = 0.95
@@ -60,14 +61,20 @@ def corticospinal_tract(examination: Examination) -> Tract:
             parts[part.level, part.side] = _part(part, (found == part.label) & tissue, covered)
     ordered = tuple(parts[level, side] for level in LEVELS for side in ("left", "right"))
     if all(part.voxels is None for part in ordered):
-        raise NotMeasurable(f"no level of the corticospinal tract can be measured: {ordered[0].reason}")
+        raise NotMeasurable(say("no level of the corticospinal tract can be measured: {reason}", reason=ordered[0].reason))
     return Tract(ordered, weights)
 
 
 def _part(part: atlas.Part, voxels: np.ndarray, covered: float) -> Part:
     count = int(voxels.sum())
     if covered < LEAST_COVERED:
-        return Part(part.side, part.level, None, f"outside the field of view: the series holds {100 * covered:.0f} % of this level")
+        return Part(part.side, part.level, None, say(
+            "outside the field of view: the series holds {share:.0f} % of this level",
+            share=100 * covered,
+        ))
     if count < LEAST_VOXELS:
-        return Part(part.side, part.level, None, f"only {count} voxels of the tract lie here; at least {LEAST_VOXELS} are needed")
+        return Part(part.side, part.level, None, say(
+            "only {count} voxels of the tract lie here; at least {least} are needed",
+            count=count, least=LEAST_VOXELS,
+        ))
     return Part(part.side, part.level, voxels)

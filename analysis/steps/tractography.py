@@ -19,6 +19,7 @@ from analysis.examination import Examination
 from analysis.steps.diffusion import Tensor, diffusion_on_template, diffusion_tensor
 from analysis.steps.space import Placement, lps_grid, sample, share_inside
 from analysis.volume import Volume
+from analysis.words import say
 
 SEEDS, RANDOM = 12_000, 20
 STEP_VOXELS, LEAST_STEP_MM = 0.5, 0.4  # of the shortest edge of a voxel; finer gains nothing on interpolated images
@@ -70,15 +71,17 @@ def tracked_side(side: str, tensor: Tensor, place: Placement, count: int = SEEDS
     regions = regions_of(side)
     seen = [name for name, region in regions.items() if name in (*WAYPOINTS, "gyrus") and in_view(region, tensor.b_zero, place)]
     if len(seen) < 2:
-        return Streamlines(side, (), (), 0, "the field of view holds fewer than two of pons, peduncle, internal capsule and motor cortex")
+        return Streamlines(side, (), (), 0, say(
+            "the field of view holds fewer than two of pons, peduncle, internal capsule and motor cortex",
+        ))
     seeds = seeds_in(regions, [name for name in SEEDED if name in seen] or seen[:1], tensor, place, count)
     if len(seeds) == 0:
-        return Streamlines(side, (), (), 0, "no voxel of the tract is anisotropic enough to start a streamline")
+        return Streamlines(side, (), (), 0, say("no voxel of the tract is anisotropic enough to start a streamline"))
     lines = follow(field_of(tensor, sample(regions["tube"], place.template_lps)), seeds)
     lines, moved = upwards(lines, place)
     chosen = np.flatnonzero(through(moved, [regions[name] for name in seen])) if lines else []
     if len(chosen) < LEAST_STREAMLINES:
-        few = f"only {len(chosen)} streamlines run along it; at least {LEAST_STREAMLINES} are needed"
+        few = say("only {count} streamlines run along it; at least {least} are needed", count=len(chosen), least=LEAST_STREAMLINES)
         return Streamlines(side, (), (), len(chosen), few)
     return Streamlines(side, tuple(lines[i] for i in chosen), tuple(moved[i] for i in chosen), len(chosen))
 
