@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from analysis.outcome import Mask, Outcome
@@ -84,6 +85,16 @@ def is_answer(folder: Path) -> bool:
         return "betz" in report and {path.name for path in folder.iterdir()} <= written
     except (OSError, ValueError, TypeError, LookupError):
         return False
+
+
+def headers_of(earlier: Path | None, study_instance_uid: str) -> tuple[Dataset, ...]:
+    """The headers of an earlier answer to the same study; empty without one. StudyError where the folder holds something else."""
+    if earlier is None:
+        return ()
+    if not is_answer(earlier):
+        raise StudyError(f"{earlier} holds no earlier answer; name the folder of one, or leave it out.")
+    headers = (dcmread(path, stop_before_pixels=True) for path in sorted(earlier.glob("*.dcm")))
+    return tuple(header for header in headers if header.StudyInstanceUID == study_instance_uid)
 
 
 def replace_folder(partial: Path, out: Path) -> None:

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.add_argument("--out", type=Path, required=True, help="where the objects and report.json go")
     one.add_argument("--nifti", action="store_true", help="also every mask and map, in OUT/nifti")
+    one.add_argument("--earlier", type=Path, metavar="FOLDER", help="an earlier answer that this one replaces: its reports are named")
     one.add_argument("--failed", metavar="REASON", help=argparse.SUPPRESS)
     one = command("phantom", _phantom, "write a DICOM study with known anatomy and known findings, and truth.json", settings=False)
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
@@ -137,7 +138,7 @@ def _process(options: argparse.Namespace) -> None:
 
     progress = _Progress()
     try:
-        lines = process_folder(folder, options.out, settings, options.nifti, progress.step, failed=options.failed)
+        lines = process_folder(folder, options.out, settings, options.nifti, progress.step, failed=options.failed, earlier=options.earlier)
     finally:
         progress.end()
     _lines(lines)

@@ -18,6 +18,8 @@ from analysis.report import LIMITS, Report
 from analysis.volume import Image
 from node import concepts, wording
 from node.groups import Group, groups_of
+from node.language import Language
+from node.measurement_group import finding_item, measurement_group, text
 from node.outline import Outline, outline_of
 from node.planes import Planes, planes_of
 from node.provenance import MANUFACTURER, MODEL, Provenance, blank_source, body_part, finish
@@ -39,11 +41,14 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
     content = MeasurementReport(
         observation_context=device_observer(provenance),
         procedure_reported=concepts.PROCEDURE,
-        imaging_measurements=[_group(group, outline, planes[group.role], segs) for group, outline in zip(groups, outlines, strict=True)],
+        imaging_measurements=[
+            measurement_group(group, outline, planes[group.role], segs, provenance.language)
+            for group, outline in zip(groups, outlines, strict=True)
+        ],
         title=concepts.MEASUREMENT_REPORT,
     )
     content[0].ContentSequence.append(_image_library(planes))
-    content[0].ContentSequence.append(_evaluations(report, loose))
+    content[0].ContentSequence.append(_evaluations(report, loose, provenance.language))
     evidence = _evidence(planes, groups, outlines, segs)
     ds = Comprehensive3DSR(
         evidence=evidence,
@@ -57,6 +62,7 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
         is_final=provenance.is_final,
         series_description=provenance.description("measurements"),
         coding_schemes=concepts.private_schemes(),
+        previous_versions=provenance.previous(SERIES_NUMBER) or None,
     )
     mark_completion(ds, report)
     ds.BodyPartExamined = body_part(set(planes))
@@ -96,129 +102,18 @@ def device_observer(provenance: Provenance) -> object:
     return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
-def _group(group: Group, outline: Outline, planes: Planes, segs: Sequence[Dataset]) -> object:
-    from highdicom.sr import (
-        AlgorithmIdentification,
-        FindingSite,
-        ImageRegion,
-        TrackingIdentifier,
-        VolumetricROIMeasurementsAndQualitativeEvaluations,
-    )
-
-    segment = _segment(group, segs, planes)
-    where = {"referenced_segment": segment} if segment is not None else {
-        "referenced_regions": [ImageRegion("POLYLINE", outline.points, _image(outline, planes))]
-    }  # fmt: skip
-    made = VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=group.tracking_uid, identifier=group.tracking_id),
-        finding_category=concepts.property_category(group.site),
-        finding_type=concepts.code(group.site),
-        finding_sites=[FindingSite(concepts.code(group.site), laterality=concepts.SIDES.get(group.side))],
-        algorithm_id=AlgorithmIdentification(
-            group.marker, str(group.version), family=concepts.ALGORITHM_FAMILY, manufacturer=MANUFACTURER
-        ),
-        measurements=[_number(measurement) for measurement in group.measurements],
-        **where,
-    )
-    numbers = [item for item in made[0].ContentSequence if item.ValueType == "NUM"]
-    for item, measurement in zip(numbers, group.measurements, strict=True):
-        _describe(item, measurement, outline, planes)
-    made[0].ContentSequence.extend(_finding(finding) for finding in group.findings)
-    return made
-
-
-def _segment(group: Group, segs: Sequence[Dataset], planes: Planes) -> object | None:
-    from highdicom.sr import ReferencedSegment, SourceSeriesForSegmentation
-
-    for seg in segs:
-        for item in seg.SegmentSequence:
-            if group.is_exact and item.TrackingUID == group.tracking_uid:
-                series = SourceSeriesForSegmentation(planes.series.series_instance_uid)
-                return ReferencedSegment(seg.SOPClassUID, seg.SOPInstanceUID, item.SegmentNumber, source_series=series)
-    return None
-
-
-def _image(outline: Outline, planes: Planes) -> object:
-    from highdicom.sr import SourceImageForRegion
-
-    header, number = planes.header(outline.place), outline.place.frame.number
-    return SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, None if number is None else [number])
-
-
-def _number(measurement: Measurement) -> object:
-    from highdicom.sr import Measurement as Number
-    from highdicom.sr import MeasurementProperties, MeasurementStatisticalProperties
-
-    reference, properties = measurement.reference, None
-    if reference is not None:
-        z = _num(concepts.Z_SCORE, reference.z, concepts.NO_UNITS)
-        percentile = _num(concepts.PERCENTILE, reference.percentile, concepts.PERCENT)
-        population = MeasurementStatisticalProperties(values=(z, percentile), description=f"{reference.population}; n = {reference.n}")
-        properties = MeasurementProperties(measurement_statistical_properties=population)
-    return Number(
-        name=concepts.code(measurement.quantity),
-        value=measurement.value,
-        unit=concepts.unit_code(measurement.unit),
-        derivation=concepts.derivation(measurement),
-        properties=properties,
-    )
-
-
-def _describe(item: Dataset, measurement: Measurement, outline: Outline, planes: Planes) -> None:
-    """What highdicom has no argument for: the outline, the error in the unit of the value, the method, no reference."""
-    from highdicom.sr import ContentSequence, CoordinatesForMeasurement
-
-    children = [CoordinatesForMeasurement("POLYLINE", outline.points, _image(outline, planes)), *item.get("ContentSequence", ())]
-    if measurement.uncertainty is not None:
-        children.append(_num(concepts.UNCERTAINTY, measurement.uncertainty, concepts.unit_code(measurement.unit)))
-    if measurement.method:
-        children.append(text(concepts.METHOD, measurement.method, "INFERRED FROM"))
-    if measurement.no_reference:
-        children.append(text(concepts.POPULATION, f"No reference: {measurement.no_reference}", "HAS PROPERTIES"))
-    item.ContentSequence = ContentSequence(children)
-
-
-def _num(name: object, value: float, unit: object) -> object:
-    from highdicom.sr import NumContentItem
-
-    return NumContentItem(name, value, unit, relationship_type="HAS PROPERTIES")
-
-
-def text(name: object, value: str, relationship: str = "CONTAINS") -> Dataset:
-    """A sentence of a report."""
-    from highdicom.sr import TextContentItem
-
-    return TextContentItem(name, value, relationship_type=relationship)
-
-
-def _finding(finding: Finding) -> Dataset:
-    from highdicom.sr import CodeContentItem, ContentSequence
-
-    item = CodeContentItem(concepts.code(finding.concept), concepts.VERDICTS[finding.value], relationship_type="CONTAINS")
-    children = []
-    if finding.side:
-        children.append(CodeContentItem(concepts.LATERALITY, concepts.SIDES[finding.side], relationship_type="HAS CONCEPT MOD"))
-    if finding.level:
-        children.append(text(concepts.COMMENT, concepts.level_words(finding.level), "HAS PROPERTIES"))
-    if finding.grade is not None:
-        children.append(text(concepts.COMMENT, f"Grade {finding.grade}", "HAS PROPERTIES"))
-    if finding.reason:
-        name = concepts.NOT_ASSESSED if finding.value == "not assessed" else concepts.COMMENT
-        children.append(text(name, finding.reason, "HAS PROPERTIES"))
-    if children:
-        item.ContentSequence = ContentSequence(children)
-    return item
-
-
-def _evaluations(report: Report, loose: Sequence[tuple[Outcome, Measurement | Finding]]) -> Dataset:
+def _evaluations(report: Report, loose: Sequence[tuple[Outcome, Measurement | Finding]], language: Language) -> Dataset:
     """What belongs to the study and not to a place in it (TID 1500 row 12)."""
     from highdicom.sr import ContainerContentItem, ContentSequence
 
     container = ContainerContentItem(concepts.EVALUATIONS, relationship_type="CONTAINS")
-    items = [text(concepts.SUMMARY, sentence) for sentence in report.summary]
-    items += [_finding(one) if isinstance(one, Finding) else text(concepts.COMMENT, wording.measurement_line(one)) for _, one in loose]
-    items += [text(concepts.NOT_ASSESSED, sentence) for sentence in wording.not_assessed_lines(report)]
-    items += [text(concepts.LIMIT, sentence) for sentence in LIMITS]
+    items = [text(concepts.SUMMARY, language(sentence)) for sentence in report.summary]
+    for _, one in loose:
+        is_finding = isinstance(one, Finding)
+        items.append(finding_item(one, language) if is_finding else text(concepts.COMMENT, language(wording.measurement_line(one))))
+    items += [text(concepts.NOT_ASSESSED, language(sentence)) for sentence in wording.not_assessed_lines(report)]
+    items += [text(concepts.COMMENT, language(sentence)) for sentence in report.problems]
+    items += [text(concepts.LIMIT, language(sentence)) for sentence in LIMITS]
     container.ContentSequence = ContentSequence(items)
     return container
 

@@ -25,7 +25,7 @@ from analysis.summary import summary_of
 from analysis.support import support_of
 from analysis.volume import Diffusion, Image
 from analysis.words import joined, say
-from node.answer_folder import check_apart, check_free, replace_folder, write, write_niftis, writing
+from node.answer_folder import check_apart, check_free, headers_of, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
 from node.language import Language
 from node.populations import norms
@@ -174,11 +174,13 @@ def process_folder(
     watch: Watch = silent,
     made_at: datetime | None = None,
     failed: str | None = None,
+    earlier: Path | None = None,
 ) -> list[str]:
     """Answer the study, or each study, of a folder into OUT: the objects, report.json, and with `nifti` every mask and map.
 
     Several studies get a folder each, named by their UID. `failed`: the reason why the analysis ended; then the answer says that, and
-    nothing is measured. Returns lines for a person. OUT appears whole or not at all; an older answer in it is replaced.
+    nothing is measured. `earlier`: an answer that this one replaces, whose reports the new ones name. Returns lines for a person. OUT
+    appears whole or not at all; an older answer in it is replaced.
     """
     use_threads(settings)
     out, made_at = out.resolve(), made_at or datetime.now().astimezone()
@@ -189,7 +191,7 @@ def process_folder(
     lines, refused = list(problems), []
     for study, place in zip(studies, places, strict=True):
         try:
-            lines += [*study.problems, *_process_into(study, place, settings, nifti, watch, made_at, failed)]
+            lines += [*study.problems, *_process_into(study, place, settings, nifti, watch, made_at, failed, earlier)]
         except StudyError as error:
             if len(studies) == 1:
                 raise
@@ -214,9 +216,9 @@ def _studies(folder: Path) -> tuple[list[Study], list[str]]:
 
 
 def _process_into(
-    study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None
+    study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None, earlier: Path | None
 ) -> list[str]:
-    provenance = provenance_of(study, settings, made_at)
+    provenance = replace(provenance_of(study, settings, made_at), earlier=headers_of(earlier, study.study_instance_uid))
     partial = out.with_name(f".{out.name}.partial")
     try:
         with writing(out):

@@ -61,6 +61,7 @@ class Provenance:
 
     `site` names the installation in UIDs, `config` is a `uids.config_digest`. `is_final`: some information systems take only reports that
     say FINAL; the honest default for a result that nobody has read is PRELIMINARY. `language`: that of the readable results.
+    `earlier`: headers of the objects of the answer that this one replaces.
     """
 
     study: Study
@@ -73,6 +74,7 @@ class Provenance:
     is_final: bool = False
     serial_number: str = field(default="1")
     language: Language = field(default_factory=Language)
+    earlier: tuple[Dataset, ...] = ()
 
     @cached_property
     def inputs(self) -> str:
@@ -90,6 +92,10 @@ class Provenance:
     def uid(self, kind: str, index: int, content: str) -> str:
         return uids.object_uid(site=self.site, study_instance_uid=self.study.study_instance_uid, inputs=self.inputs, version=self.version,
                                config=self.config, kind=kind, index=index, content=content)  # fmt: skip
+
+    def previous(self, series_number: int) -> list[Dataset]:
+        """The objects of the earlier answer that a new one of this series stands for (PS3.3 C.17.2, Predecessor Documents Sequence)."""
+        return [header for header in self.earlier if header.SeriesNumber == series_number]
 
     def series(self, series_instance_uid: str) -> Series:
         return next(series for series in self.study.series if series.series_instance_uid == series_instance_uid)

@@ -14,7 +14,8 @@ from pydicom.sr.coding import Code
 from analysis.outcome import MEASURED
 from analysis.report import LIMITS, Report, SeriesNote
 from node import concepts, wording
-from node.measurement_report import PLACEHOLDER_UID, device_observer, mark_completion, text
+from node.measurement_group import text
+from node.measurement_report import PLACEHOLDER_UID, device_observer, mark_completion
 from node.provenance import MANUFACTURER, Provenance, blank_source, body_part, finish
 
 SERIES_NUMBER = 9011
@@ -36,6 +37,7 @@ def text_report(report: Report, provenance: Provenance) -> Dataset:
         is_final=provenance.is_final,
         series_description=provenance.description("report"),
         coding_schemes=concepts.private_schemes(),
+        previous_versions=provenance.previous(SERIES_NUMBER) or None,
     )
     mark_completion(ds, report)
     ds.BodyPartExamined = body_part({note.role for note in report.series if note.used})

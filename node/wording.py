@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from analysis.outcome import FAILED, MEASURED, Finding, Gap, Measurement, Outcome
+from analysis.outcome import FAILED, MEASURED, Finding, Gap, Measurement, Outcome, Reference
 from analysis.report import Report
+from analysis.words import Words, say
 from node.concepts import decimals, level_words, structure_words, unit_words
 
 LINE_WIDTH = 84
@@ -46,6 +47,12 @@ def standing_words(measurement: Measurement) -> str:
     """Where the value stands in its population; empty where there is none."""
     reference = measurement.reference
     return "" if reference is None else f"z {reference.z:+.1f}, percentile {reference.percentile:.0f}"
+
+
+def population_words(reference: Reference) -> Words:
+    """Which people, how many, and how sure the percentile is."""
+    return say("{population}; n = {n}; the percentile lies between {low:.0f} and {high:.0f} with a probability of 95 %",
+               population=reference.population, n=reference.n, low=reference.percentile_low, high=reference.percentile_high)  # fmt: skip
 
 
 def measurement_line(measurement: Measurement) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from node.child import Limits, run_child
 from node.errors import JobError
-from node.journal import CANCELLED, READY, RECEIVING, RUNNING, Journal
+from node.journal import CANCELLED, DELIVERED, READY, RECEIVING, RUNNING, Journal
 from node.log import log
 from node.outbox import Answer, Outbox
 from node.settings import Settings
@@ -27,11 +27,13 @@ STARTS_AT_MOST = 3
 FAILURE_TIME_S = 300.0
 _RECOVER_S, _STEP_S = 60.0, 0.5
 
-Submit = Callable[[Path, Path, Callable[[], bool]], None]
-"""(study folder, out folder, whether to stop): analyse, so that `out` exists and is whole; JobError with the reason where it cannot."""
+Submit = Callable[[Path, Path, Path | None, Callable[[], bool]], None]
+"""(study folder, out folder, folder of the answer that this one replaces, whether to stop): analyse, so that `out` exists and is whole;
+JobError with the reason where it cannot."""
 
-AnswerFailure = Callable[[Path, Path, str], None]
-"""(study folder, out folder, reason): write the objects that say "not analysed"; JobError where even that cannot be."""
+AnswerFailure = Callable[[Path, Path, Path | None, str], None]
+"""(study folder, out folder, folder of the answer that this one replaces, reason): write the objects that say "not analysed"; JobError
+where even that cannot be."""
 
 
 class Worker:
@@ -130,7 +132,7 @@ class Worker:
         if starts > STARTS_AT_MOST:
             return f"the node stopped {STARTS_AT_MOST} times while it was analysed"
         try:
-            self.submit(self.spool.folder_of(study), out, lambda: stop() or self._is_cancelled(study))
+            self.submit(self.spool.folder_of(study), out, self._earlier(study), lambda: stop() or self._is_cancelled(study))
         except JobError as error:
             return str(error)
         return "" if any(out.glob("*.dcm")) else "the analysis ended without an object"
@@ -139,11 +141,19 @@ class Worker:
         """Keep the result, or the objects that say why there is none; the failure with both reasons where even those cannot be made."""
         try:
             if failure:
-                self.answer_failure(self.spool.folder_of(study), self._fresh(study), failure)
+                self.answer_failure(self.spool.folder_of(study), self._fresh(study), self._earlier(study), failure)
             return self.outbox.keep(study, out), failure
         except (JobError, FileNotFoundError) as error:
             more = "" if str(error) == failure else f"; and no answer could be made: {error}"
             return Answer("", ()), f"{failure}{more}"
+
+    def _earlier(self, study: str) -> Path | None:
+        """The latest answer of which something has arrived: a reader may have seen it, so the next one names it."""
+        delivered = self.journal.results_of(study, DELIVERED)
+        if not delivered:
+            return None
+        folder = self.outbox.path_of(study, max(delivered, key=lambda row: row.id).answer)
+        return folder if folder.is_dir() else None
 
     def _is_cancelled(self, study: str) -> bool:
         row = self.journal.study(study)
@@ -160,15 +170,16 @@ def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
     """The executor of this machine: the command `betz process` in a child process."""
     limits = Limits(settings.worker.time_limit_s, settings.worker.memory_limit_gib, settings.worker.threads)
 
-    def command(study: Path, out: Path) -> list[str]:
+    def command(study: Path, out: Path, earlier: Path | None) -> list[str]:
         source = ["--config", str(settings.source)] if settings.source else []
-        return [sys.executable, "-m", "node.command", "process", str(study), "--out", str(out), *source]
+        replaced = ["--earlier", str(earlier)] if earlier else []
+        return [sys.executable, "-m", "node.command", "process", str(study), "--out", str(out), *source, *replaced]
 
-    def submit(study: Path, out: Path, stopped: Callable[[], bool]) -> None:
-        run_child(command(study, out), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
+    def submit(study: Path, out: Path, earlier: Path | None, stopped: Callable[[], bool]) -> None:
+        run_child(command(study, out, earlier), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
 
-    def answer_failure(study: Path, out: Path, reason: str) -> None:
+    def answer_failure(study: Path, out: Path, earlier: Path | None, reason: str) -> None:
         shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib, limits.threads)
-        run_child([*command(study, out), "--failed", reason], shorter, logs / f"{study.name}.failed.txt", scratch=out.parent)
+        run_child([*command(study, out, earlier), "--failed", reason], shorter, logs / f"{study.name}.failed.txt", scratch=out.parent)
 
     return submit, answer_failure

@@ -179,3 +179,29 @@ def test_two_groups_on_one_mask_get_two_outlines(scanner, result_study):
     assert first.place.slice_index != second.place.slice_index
     only = result_study.block(mask.array.shape, (4, 5), (4, 9), (3, 9))
     assert outline_of(only, planes, [outline_of(only, planes)]).is_same(outline_of(only, planes))
+
+
+def test_a_number_stands_between_the_limits_of_its_population(scanner, result_study):
+    case = result_study.case(scanner)
+    number = next(item for group in groups(made(case)[0]) for item in children(group, "NUM")
+                  if any(code(one) == "121416" for one in everything(item)))  # fmt: skip
+    said = {code(one): value(one) for one in children(number, "NUM")}
+    adults = result_study.ADULTS
+    assert said["121416"] == (adults.z, "1") and said["121415"] == (adults.percentile, "%")
+    assert said["373098007"] == (adults.mean, "1") and said["121414"] == (adults.sd, "1")
+    assert said["385524004"] == (adults.low, "1") and said["371933006"] == (adults.high, "1")
+    texts = {code(one): one.TextValue for one in children(number, "TEXT")}
+    assert texts["121405"] == "Adults, 3 T; n = 120; the percentile lies between 4 and 22 with a probability of 95 %"
+    assert texts["121406"] == texts["121408"] == adults.source
+
+
+def test_a_new_answer_names_the_one_that_it_replaces(scanner, result_study):
+    case = result_study.case(scanner)
+    first, _ = made(case)
+    assert "PredecessorDocumentsSequence" not in first
+    again = replace(case, provenance=replace(case.provenance, earlier=(first,)))
+    second, _ = made(again)
+    (study,) = second.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == first.SeriesInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID != second.SOPInstanceUID

@@ -12,7 +12,7 @@ import pytest
 
 from node.child import Limits, run_child
 from node.errors import JobError
-from node.journal import ANSWERED, CANCELLED, FAILED, PENDING, READY, RECEIVING, Journal
+from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, Journal
 from node.outbox import Outbox
 from node.settings import Destination, Settings, Storage
 from node.spool import Spool
@@ -40,12 +40,13 @@ class Site:
         os.utime(self.spool.studies_folder / STUDY, (self.now, self.now))
         self.journal.stored(STUDY)
 
-    def good(self, study, out, stopped):
+    def good(self, study, out, earlier, stopped):
         self.runs.append(sorted(path.name for path in study.iterdir()))
+        self.earlier = earlier
         out.mkdir()
         (out / "report.dcm").write_text(f"{self.runs[-1]}")
 
-    def not_analysed(self, study, out, reason):
+    def not_analysed(self, study, out, earlier, reason):
         out.mkdir()
         (out / "failed.dcm").write_text(reason)
 
@@ -62,7 +63,7 @@ class Site:
 
 
 def _raising(reason):
-    def submit(study, out, stopped):
+    def submit(study, out, earlier, stopped):
         raise JobError(reason)
     return submit
 
@@ -86,11 +87,25 @@ def test_a_late_instance_makes_a_new_version(tmp_path):
     assert second.state == ANSWERED and second.version != first.version and site.objects() == ["['1.dcm', '2.dcm']"]
 
 
+def test_an_answer_names_the_one_that_a_reader_may_have_seen(tmp_path):
+    site = Site(tmp_path)
+    first = site.go()
+    assert site.earlier is None
+    site.arrive("2")
+    site.go()
+    assert site.earlier is None  # the first answer never left
+    (row,) = site.journal.results_of(STUDY, PENDING)
+    site.journal.sent(row, DELIVERED)
+    site.arrive("3")
+    site.go()
+    assert site.earlier == site.outbox.path_of(STUDY, row.answer) and row.answer != first.answer
+
+
 def test_an_instance_during_the_run_makes_the_result_void(tmp_path):
     site = Site(tmp_path)
 
-    def submit(study, out, stopped):
-        site.good(study, out, stopped)
+    def submit(study, out, earlier, stopped):
+        site.good(study, out, earlier, stopped)
         if len(site.runs) == 1:
             site.arrive("2")
     site.worker.submit = submit
@@ -105,14 +120,14 @@ def test_a_failure_is_answered_with_its_reason(tmp_path):
 
 
 def test_a_failure_whose_answer_fails_is_not_silent(tmp_path):
-    def no_answer(study, out, reason):
+    def no_answer(study, out, earlier, reason):
         raise JobError("nothing can be read")
     row = Site(tmp_path, _raising("crash"), no_answer).go()
     assert row.state == FAILED and "crash" in row.reason and "nothing can be read" in row.reason and row.version
 
 
 def test_an_analysis_without_an_object_is_a_failure(tmp_path):
-    row = Site(tmp_path, lambda study, out, stopped: out.mkdir()).go()
+    row = Site(tmp_path, lambda study, out, earlier, stopped: out.mkdir()).go()
     assert row.state == FAILED and "without an object" in row.reason
 
 
@@ -140,7 +155,7 @@ def test_a_node_that_cannot_keep_answers_gives_up_in_the_end(tmp_path):
 def test_a_cancelled_run_is_stopped_and_stays_cancelled(tmp_path):
     site = Site(tmp_path)
 
-    def submit(study, out, stopped):
+    def submit(study, out, earlier, stopped):
         site.journal.cancel(STUDY)
         assert stopped()
         raise JobError("the analysis was stopped")
@@ -227,5 +242,5 @@ def test_the_command_in_a_child_gives_a_sentence(tmp_path):
     """The executor of this machine, on a folder that is no study."""
     submit, _ = in_child(Settings(), tmp_path)
     with pytest.raises(JobError) as error:
-        submit(tmp_path / "nothing", tmp_path / "out", lambda: False)
+        submit(tmp_path / "nothing", tmp_path / "out", None, lambda: False)
     assert "is not a folder" in str(error.value)

@@ -1,0 +1,156 @@
+"""One measurement group (TID 1411) of the coded report: a structure on one side at one level, its numbers and what was found there.
+
+What the library has no argument for is added to its content items: an outline under every number, the error in the unit of the value, the
+method, the words where there is no population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+
+from analysis.outcome import Finding, Measurement, Reference
+from analysis.words import say
+from node import concepts, wording
+from node.groups import Group
+from node.language import Language
+from node.outline import Outline
+from node.planes import Planes
+from node.provenance import MANUFACTURER
+
+RANGE = say("5th to 95th percentile of the population")
+
+
+def measurement_group(group: Group, outline: Outline, planes: Planes, segs: Sequence[Dataset], language: Language) -> object:
+    """The group as highdicom takes it; it refers to the segment of its own structure, and else to the region that was outlined."""
+    from highdicom.sr import (
+        AlgorithmIdentification,
+        FindingSite,
+        ImageRegion,
+        TrackingIdentifier,
+        VolumetricROIMeasurementsAndQualitativeEvaluations,
+    )
+
+    segment = _segment(group, segs, planes)
+    where = {"referenced_segment": segment} if segment is not None else {
+        "referenced_regions": [ImageRegion("POLYLINE", outline.points, source_image(outline, planes))]
+    }  # fmt: skip
+    made = VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=group.tracking_uid, identifier=group.tracking_id),
+        finding_category=concepts.property_category(group.site),
+        finding_type=concepts.code(group.site),
+        finding_sites=[FindingSite(concepts.code(group.site), laterality=concepts.SIDES.get(group.side))],
+        algorithm_id=AlgorithmIdentification(
+            group.marker, str(group.version), family=concepts.ALGORITHM_FAMILY, manufacturer=MANUFACTURER
+        ),
+        measurements=[_number(measurement, language) for measurement in group.measurements],
+        **where,
+    )
+    numbers = [item for item in made[0].ContentSequence if item.ValueType == "NUM"]
+    for item, measurement in zip(numbers, group.measurements, strict=True):
+        _describe(item, measurement, outline, planes, language)
+    made[0].ContentSequence.extend(finding_item(finding, language) for finding in group.findings)
+    return made
+
+
+def _segment(group: Group, segs: Sequence[Dataset], planes: Planes) -> object | None:
+    from highdicom.sr import ReferencedSegment, SourceSeriesForSegmentation
+
+    for seg in segs:
+        for item in seg.SegmentSequence:
+            if group.is_exact and item.TrackingUID == group.tracking_uid:
+                series = SourceSeriesForSegmentation(planes.series.series_instance_uid)
+                return ReferencedSegment(seg.SOPClassUID, seg.SOPInstanceUID, item.SegmentNumber, source_series=series)
+    return None
+
+
+def source_image(outline: Outline, planes: Planes) -> object:
+    """The frame that an outline lies on."""
+    from highdicom.sr import SourceImageForRegion
+
+    header, number = planes.header(outline.place), outline.place.frame.number
+    return SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, None if number is None else [number])
+
+
+def _number(measurement: Measurement, language: Language) -> object:
+    from highdicom.sr import Measurement as Number
+
+    return Number(
+        name=concepts.code(measurement.quantity),
+        value=measurement.value,
+        unit=concepts.unit_code(measurement.unit),
+        derivation=concepts.derivation(measurement),
+        properties=_properties(measurement.reference, measurement.unit, language) if measurement.reference else None,
+    )
+
+
+def _properties(reference: Reference, unit: str, language: Language) -> object:
+    """Where the value stands (TID 310 to 312): in which population, and between which limits nine of ten healthy people lie.
+
+    No code for normal or abnormal: one of ten healthy people lies outside, and no single value carries that word.
+    """
+    from highdicom.sr import MeasurementProperties, MeasurementStatisticalProperties, NormalRangeProperties
+
+    own, source = concepts.unit_code(unit), (reference.source or reference.population)
+    statistics = (
+        _num(concepts.Z_SCORE, reference.z, concepts.NO_UNITS),
+        _num(concepts.PERCENTILE, reference.percentile, concepts.PERCENT),
+        _num(concepts.MEAN, reference.mean, own),
+        _num(concepts.SPREAD, reference.sd, own),
+    )
+    limits = (_num(concepts.LOW, reference.low, own), _num(concepts.HIGH, reference.high, own))
+    return MeasurementProperties(
+        measurement_statistical_properties=MeasurementStatisticalProperties(
+            values=statistics, description=language(wording.population_words(reference)), authority=language(source)
+        ),
+        normal_range_properties=NormalRangeProperties(values=limits, description=language(RANGE), authority=language(source)),
+    )
+
+
+def _describe(item: Dataset, measurement: Measurement, outline: Outline, planes: Planes, language: Language) -> None:
+    """What highdicom has no argument for: the outline, the error in the unit of the value, the method, no reference."""
+    from highdicom.sr import ContentSequence, CoordinatesForMeasurement
+
+    children = [CoordinatesForMeasurement("POLYLINE", outline.points, source_image(outline, planes)), *item.get("ContentSequence", ())]
+    if measurement.uncertainty is not None:
+        children.append(_num(concepts.UNCERTAINTY, measurement.uncertainty, concepts.unit_code(measurement.unit)))
+    if measurement.method:
+        children.append(text(concepts.METHOD, language(measurement.method), "INFERRED FROM"))
+    if measurement.no_reference:
+        sentence = say("No reference: {reason}", reason=measurement.no_reference)
+        children.append(text(concepts.POPULATION, language(sentence), "HAS PROPERTIES"))
+    item.ContentSequence = ContentSequence(children)
+
+
+def _num(name: object, value: float, unit: object) -> object:
+    from highdicom.sr import NumContentItem
+
+    return NumContentItem(name, value, unit, relationship_type="HAS PROPERTIES")
+
+
+def text(name: object, value: str, relationship: str = "CONTAINS") -> Dataset:
+    """A sentence of a report."""
+    from highdicom.sr import TextContentItem
+
+    return TextContentItem(name, value, relationship_type=relationship)
+
+
+def finding_item(finding: Finding, language: Language) -> Dataset:
+    """What was looked for, as a code: present, absent, undetermined or not done; with the reason."""
+    from highdicom.sr import CodeContentItem, ContentSequence
+
+    item = CodeContentItem(concepts.code(finding.concept), concepts.VERDICTS[finding.value], relationship_type="CONTAINS")
+    children = []
+    if finding.side:
+        children.append(CodeContentItem(concepts.LATERALITY, concepts.SIDES[finding.side], relationship_type="HAS CONCEPT MOD"))
+    if finding.level:
+        children.append(text(concepts.COMMENT, language(concepts.level_words(finding.level)), "HAS PROPERTIES"))
+    if finding.grade is not None:
+        children.append(text(concepts.COMMENT, language(say("Grade {grade}", grade=finding.grade)), "HAS PROPERTIES"))
+    if finding.reason:
+        name = concepts.NOT_ASSESSED if finding.value == "not assessed" else concepts.COMMENT
+        children.append(text(name, language(finding.reason), "HAS PROPERTIES"))
+    if children:
+        item.ContentSequence = ContentSequence(children)
+    return item
