@@ -9,7 +9,6 @@ keep their outlines in the report.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,12 +18,12 @@ from pydicom.uid import ExplicitVRLittleEndian
 from analysis.report import Report
 from analysis.volume import Image
 from node import concepts
+from node.colors import color
 from node.planes import Planes, classic_images, planes_of, restore_references
 from node.provenance import MANUFACTURER, MODEL, Provenance, body_part, finish
 from node.structures import Structure, structures_of
 
 FIRST_SERIES_NUMBER = 9020
-GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
 def segmentations(report: Report, provenance: Provenance, images: Mapping[str, Image]) -> list[Dataset]:
@@ -83,6 +82,7 @@ def _pixels(structures: list[Structure], planes: Planes) -> np.ndarray:
 
 def _description(number: int, structure: Structure) -> object:
     from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
 
     mask = structure.mask
@@ -98,13 +98,5 @@ def _description(number: int, structure: Structure) -> object:
         tracking_uid=structure.tracking_uid,
         tracking_id=structure.tracking_id,
         anatomic_regions=[concepts.CERVICAL_SPINE if body_part({mask.role}) == "CSPINE" else concepts.BRAIN],
-        display_color=_color(number),
+        display_color=CIELabColor(*color(number)),
     )
-
-
-def _color(number: int) -> object:
-    """Neighbours in the list are far apart in hue, and light enough to be seen on grey."""
-    from highdicom.color import CIELabColor
-
-    angle = number * GOLDEN_ANGLE
-    return CIELabColor(62.0 + 12.0 * (number % 2), 60.0 * math.cos(angle), 60.0 * math.sin(angle))
