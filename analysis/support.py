@@ -233,3 +233,18 @@ def _few(assessed: Sequence[Line], lines: Sequence[Line]) -> Words | None:
         return None
     known, every = len(assessed), len(lines)
     return say("Only {known} of {every} such findings could be assessed, so this rests on little.", known=known, every=every)
+
+
+VERDICTS = {"present": say("present"), "absent": say("absent"), "indeterminate": say("indeterminate"), "not assessed": say("not assessed")}
+
+
+def line_words(line: Line) -> Words:
+    """One finding with what it weighs and where that figure comes from, or why it weighs nothing: a line of the reports."""
+    said = say("{finding}: {verdict}", finding=_named(line), verdict=VERDICTS[line.verdict])
+    ratio, weight = line.ratio, line.weight
+    if ratio is not None:
+        return say("{said}; likelihood ratio {value:.2f} ({low:.2f} to {high:.2f}) {against}; source: {source}", said=said,
+                   value=ratio.value, low=ratio.low, high=ratio.high, against=weight.against, source=weight.source)  # fmt: skip
+    if line.reason:
+        return say("{said} ({reason})", said=said, reason=line.reason)
+    return say("{said}; no likelihood ratio was published", said=said)

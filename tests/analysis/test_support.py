@@ -11,7 +11,7 @@ from analysis import concepts
 from analysis.marker import markers
 from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Measurement, Outcome, Reference
 from analysis.summary import summary_of
-from analysis.support import ANISOTROPY_AREA, WEIGHTS, Ratio, ratio_of_shares, shifted, strength, support_of
+from analysis.support import ANISOTROPY_AREA, WEIGHTS, Ratio, line_words, ratio_of_shares, shifted, strength, support_of
 
 MARKER = {weight.finding: weight.marker for weight in WEIGHTS}
 
@@ -141,3 +141,13 @@ def test_mimics_are_said_to_be_seen_or_left_to_the_reader():
 
 def test_a_ratio_that_says_nothing_has_no_weight():
     assert Ratio(1.0, 0.5, 2.0).weight == 0.0 and Ratio(0.5, 0.4, 0.6).weight == Ratio(2.0, 1.0, 3.0).weight
+
+
+def test_a_line_says_the_figure_with_its_source_or_why_there_is_none():
+    said = support_of([found("motor_band_sign", "present", "absent"), found("motor_cortex_atrophy", "absent", "absent"),
+                       missing("cst_hyperintensity")])  # fmt: skip
+    band, atrophy, bright, *_ = map(line_words, said.lines)
+    assert band == ("motor band sign on the left: present; likelihood ratio 6.73 (3.26 to 13.88) against diseases that look like ALS; source: "
+                    "10.1002/acn3.52066")  # fmt: skip
+    assert atrophy == "atrophy of the motor cortex: absent; no likelihood ratio was published"
+    assert bright == "hyperintensity of the corticospinal tract: not assessed (the study has no such series)"
