@@ -11,7 +11,7 @@ from analysis.volume import Image
 from analysis.words import say
 
 if TYPE_CHECKING:
-    from analysis.reference import Norm
+    from analysis.reference import Population
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Examination:
     images: Mapping[str, Image]
     patient: Patient = Patient()
     watch: Callable[[str], None] = lambda step: None
-    norms: tuple[Norm, ...] = ()
+    norms: tuple[Population, ...] = ()
     sent: frozenset[str] = frozenset()
     _done: dict[Any, tuple[Any, BaseException | None]] = field(default_factory=dict, repr=False)
 

@@ -160,16 +160,25 @@ class Track:
 
 @dataclass(frozen=True)
 class Profile:
-    """A number at every node along a structure, from below upwards; None where the images do not reach, or too little is known."""
+    """A number at every node along a structure, from below upwards; None where the images do not reach, or too little is known.
+
+    `low` and `high` are the 5th and the 95th percentile of the healthy of the patient's age at every node, None where unknown, of the
+    `population`; all three are empty where there is none.
+    """
 
     name: str
     side: Side
     values: tuple[float | None, ...]
     unit: str
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+    population: str = ""
 
     def __post_init__(self) -> None:
-        if not all(value is None or math.isfinite(value) for value in self.values):
+        if not all(value is None or math.isfinite(value) for value in (*self.values, *self.low, *self.high)):
             raise ValueError(f"profile {self.name}: a node has a finite value, or None")
+        if len(self.low) != len(self.high) or len(self.low) not in (0, len(self.values)):
+            raise ValueError(f"profile {self.name}: the band has as many nodes as the profile, or none")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from node.errors import SettingsError
 
 POPULATIONS_FILE = Path(__file__).resolve().parent.parent / "config" / "populations.csv"
 COLUMNS = tuple(field.name for field in fields(Norm))
-WORDS = ("name", "side", "sex", "population", "source")
+WORDS = ("name", "side", "level", "sex", "population", "field", "method", "source")
 
 
 @functools.cache
@@ -40,7 +40,8 @@ def _norm(row: dict[str, str], place: str) -> Norm:
     if "too many" in row or None in row.values():
         raise SettingsError(f"{place}: a row has {len(COLUMNS)} values; put quotes around a text with a comma.")
     numbers = {column: _number(row[column], column, place) for column in COLUMNS if column not in WORDS}
-    norm = Norm(row["name"], row["side"] or None, row["sex"] or None, row["population"], source=row["source"], **numbers)
+    keys = {word: row[word] or None for word in ("side", "level", "sex")}
+    norm = Norm(**{**{word: row[word] for word in WORDS}, **keys, **numbers})
     _check(norm, place)
     return norm
 
@@ -59,7 +60,7 @@ def _check(norm: Norm, place: str) -> None:
     wrong = {
         "side is neither left, right nor empty": norm.side not in (None, "left", "right"),
         "sex is neither F, M nor empty": norm.sex not in (None, "F", "M"),
-        "name, population and source must be there": not (norm.name and norm.population and norm.source),
+        "name, population, field, method and source must be there": not all(getattr(norm, word) for word in ("name", *WORDS[4:])),
         "n and sd must be above 0, sd_between_sites not below": norm.n < 1 or norm.sd <= 0 or norm.sd_between_sites < 0,
         "age_low must be below age_high": norm.age_low >= norm.age_high,
     }

@@ -21,7 +21,8 @@ from __future__ import annotations
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Concept, Gap, Mask, Measurement, NotMeasurable, Outcome
+from analysis.outcome import MEASURED, Gap, Mask, Measurement, NotMeasurable, Outcome
+from analysis.reference import placed
 from analysis.steps.head import brain_mask, covered_brain, skull_stripped
 from analysis.steps.quality import ghosting_of, overview_of
 from analysis.steps.tissue import tissue_fractions
@@ -79,7 +80,7 @@ def measure(examination: Examination) -> Outcome:
         VERSION,
         MEASURED,
         measurements=tuple(
-            _volume(name, value, SITES[name], error[name]) for name, value in values.items() if not (without_fluid and name in OF_FLUID)
+            _volume(examination, name, value, error[name]) for name, value in values.items() if not (without_fluid and name in OF_FLUID)
         ),
         gaps=tuple(Gap(name, STRIPPED) for name in OF_FLUID if without_fluid),
         masks=(Mask("brain", "t1", mask, concepts.BRAIN),),
@@ -87,8 +88,9 @@ def measure(examination: Examination) -> Outcome:
     )
 
 
-def _volume(name: str, value_ml: float, site: Concept, error: float) -> Measurement:
-    return Measurement(name, value_ml, "ml", concepts.VOLUME, site, uncertainty=error * value_ml, no_reference=NO_REFERENCE)
+def _volume(examination: Examination, name: str, value_ml: float, error: float) -> Measurement:
+    place = placed(examination, name, value_ml, error * value_ml, otherwise=NO_REFERENCE)
+    return Measurement(name, value_ml, "ml", concepts.VOLUME, SITES[name], uncertainty=error * value_ml, **place)
 
 
 def moved(t1: Volume) -> bool:

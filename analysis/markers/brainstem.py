@@ -21,12 +21,13 @@ References: Bede 2020, PMC7016370 (medulla and pons in ALS); the population that
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome, Reference
-from analysis.reference import standing
+from analysis.reference import placed
 from analysis.steps.brainstem import BrainstemPart, brainstem_parts
 from analysis.steps.head import brain_mask, covered_brain, skull_stripped
 from analysis.words import joined, say
@@ -73,21 +74,29 @@ def _intracranial_ml(examination: Examination) -> float | None:
 def _measurement(part: BrainstemPart, examination: Examination, intracranial_ml: float | None) -> Measurement:
     coarse_mm = max(float(examination.image("t1").spacing_mm.max()) - 1.0, 0.0)
     error = ERROR[part.name] + ERROR_PER_MM * coarse_mm
-    place = _place(part, error, examination, intracranial_ml)
-    known = isinstance(place, Reference)
     return Measurement(
         f"{part.name}_volume", part.volume_ml, "ml", concepts.VOLUME, SITES[part.name], uncertainty=error * part.volume_ml,
-        reference=place if known else None, no_reference=None if known else place, method=METHOD,
+        method=METHOD, **_placed(part, error, examination, intracranial_ml),
     )  # fmt: skip
 
 
-def _place(part: BrainstemPart, error: float, examination: Examination, intracranial_ml: float | None) -> Reference | str:
-    """Where the share of the intracranial volume, in percent, stands, or why it stands nowhere."""
+def _placed(
+    part: BrainstemPart, error: float, examination: Examination, intracranial_ml: float | None
+) -> dict[str, Reference | str]:
+    """Where the share of the intracranial volume stands, in ml of this head, or why it stands nowhere."""
     if intracranial_ml is None:
-        return say("the brainstem is compared as a share of the intracranial volume, which this T1 series does not show whole")
+        words = say("the brainstem is compared as a share of the intracranial volume, which this T1 series does not show whole")
+        return {"no_reference": words}
     share = 100.0 * part.volume_ml / intracranial_ml
     uncertainty = share * math.hypot(error, INTRACRANIAL_ERROR)
-    return standing(examination.norms, f"{part.name}_share", None, share, uncertainty, examination.patient)
+    place = placed(examination, f"{part.name}_share", share, uncertainty)
+    return {key: in_ml(found, intracranial_ml) if isinstance(found, Reference) else found for key, found in place.items()}
+
+
+def in_ml(place: Reference, intracranial_ml: float) -> Reference:
+    """The place of a share in percent with its population in ml of a head of that size."""
+    figures = {name: getattr(place, name) * intracranial_ml / 100.0 for name in ("mean", "sd", "low", "high")}
+    return replace(place, **figures)
 
 
 def finding(measurements: tuple[Measurement, ...], gaps: tuple[Gap, ...]) -> Finding:

@@ -24,6 +24,7 @@ from analysis import atlas, concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Concept, Gap, Mask, Measurement, NotMeasurable, Outcome
+from analysis.reference import placed
 from analysis.steps.diffusion import Tensor, diffusion_on_template, diffusion_tensor
 from analysis.steps.space import Placement, lps_grid, sample, share_inside
 from analysis.steps.tract import LARGEST_MD, LEAST_COVERED, LEAST_VOXELS, Tract, corticospinal_tract
@@ -51,15 +52,15 @@ def measure(examination: Examination) -> Outcome:
         raise NotMeasurable(say("the motor segment of the callosum cannot be measured: {reason}", reason=reason))
     weights = weights_of(tensor, place)
     measurements = [
-        _measurement("callosal_motor_fa", tensor.fa, motor, weights, concepts.CALLOSAL_MOTOR),
-        _measurement("callosal_motor_md", tensor.md * 1e3, motor, weights, concepts.CALLOSAL_MOTOR),
+        _measurement(examination, "callosal_motor_fa", tensor.fa, motor, weights, concepts.CALLOSAL_MOTOR),
+        _measurement(examination, "callosal_motor_md", tensor.md * 1e3, motor, weights, concepts.CALLOSAL_MOTOR),
     ]
     masks, gaps, notes = [Mask("callosal_motor_segment", "dwi", motor, concepts.CALLOSAL_MOTOR)], [], []
     control, reason = part_of("splenium", tensor, place)
     if control is None:
         gaps.append(Gap("control_fa", reason))
     else:
-        fa = _measurement("control_fa", tensor.fa, control, weights, concepts.SPLENIUM)
+        fa = _measurement(examination, "control_fa", tensor.fa, control, weights, concepts.SPLENIUM)
         measurements.append(fa)
         masks.append(Mask("splenium", "dwi", control, concepts.SPLENIUM))
         notes += _ratio(examination, tensor, fa.value)
@@ -90,10 +91,13 @@ def weights_of(tensor: Tensor, place: Placement) -> np.ndarray:
     return np.maximum(sample(atlas.core(), place.template_lps), 1e-3) * np.maximum(left_right, 1e-3) ** 2
 
 
-def _measurement(name: str, values: np.ndarray, voxels: np.ndarray, weights: np.ndarray, site: Concept) -> Measurement:
+def _measurement(
+    examination: Examination, name: str, values: np.ndarray, voxels: np.ndarray, weights: np.ndarray, site: Concept
+) -> Measurement:
     unit, quantity, error = QUANTITIES[name]
     value = float(np.average(values[voxels].astype(float), weights=weights[voxels].astype(float)))
-    return Measurement(name, value, unit, quantity, site, uncertainty=error, no_reference=NO_REFERENCE, method=METHOD)
+    place = placed(examination, name, value, error, otherwise=NO_REFERENCE)
+    return Measurement(name, value, unit, quantity, site, uncertainty=error, method=METHOD, **place)
 
 
 def _ratio(examination: Examination, tensor: Tensor, control_fa: float) -> list[str]:

@@ -31,8 +31,8 @@ import numpy as np
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Finding, Gap, Map, Mask, Measurement, Outcome, Profile, Reference, Track
-from analysis.reference import standing
+from analysis.outcome import MEASURED, Finding, Gap, Map, Mask, Measurement, Outcome, Profile, Track
+from analysis.reference import Band, band_of, placed
 from analysis.steps.diffusion import Tensor, diffusion_tensor
 from analysis.steps.tract import LEVELS, Part, Tract, corticospinal_tract
 from analysis.steps.tract_profile import profile
@@ -61,6 +61,7 @@ CLEARLY_LOW, STILL_USUAL = -2.0, -1.5
 NO_NORMS = say("it needs a reference population from the same scanner and protocol")
 VOLUME_METHOD = say("voxels that 0.5 % of the streamlines or more pass")
 NO_VOLUME_REFERENCE = say("the volume that streamlines fill depends on the size of the voxels: it does not compare between scanners")
+NO_ASYMMETRY_REFERENCE = say("only the asymmetry of the whole tract is compared, and a part of it was measured")
 LEVEL_FACTOR = {"whole": 1.0, "subcortical": 1.0, "corona_radiata": 0.5, "plic": 1.2, "peduncle": 1.2, "pons": 2.0}
 
 
@@ -79,8 +80,8 @@ def measure(examination: Examination) -> Outcome:
     measurements = [
         _measurement(name, examination, tract, voxels, side, level) for (side, level), voxels in regions.items() for name in QUANTITIES
     ]
-    asymmetry, asymmetry_gap = fa_asymmetry(measurements)
-    volumes, volume_gaps = tract_volumes(sides, tensor, {side for side, level in regions if level == "whole"})
+    asymmetry, asymmetry_gap = fa_asymmetry(examination, measurements)
+    volumes, volume_gaps = tract_volumes(examination, sides, tensor, {side for side, level in regions if level == "whole"})
     return Outcome(
         NAME,
         VERSION,
@@ -91,7 +92,7 @@ def measure(examination: Examination) -> Outcome:
         masks=tuple(_mask(side, level, voxels) for (side, level), voxels in regions.items() if level != "whole"),
         maps=tuple(_map(name, tensor) for name in QUANTITIES),
         tracks=tuple(_track(one) for one in sides if one.lines),
-        profiles=tuple(_profile(name, one, tensor) for one in sides if one.lines for name in QUANTITIES),
+        profiles=tuple(_profile(examination, name, one, tensor) for one in sides if one.lines for name in QUANTITIES),
         notes=(*filter(None, (tensor.note, tensor.distortion)), *(_fall_back(one) for one in sides if not one.lines)),
     )
 
@@ -105,7 +106,7 @@ def whole_tract(parts: tuple[Part, ...], side: str) -> tuple[np.ndarray | None, 
     return np.logical_or.reduce([part.voxels for part in mine]), ""
 
 
-def fa_asymmetry(measurements: list[Measurement]) -> tuple[list[Measurement], list[Gap]]:
+def fa_asymmetry(examination: Examination, measurements: list[Measurement]) -> tuple[list[Measurement], list[Gap]]:
     """(R-L)/((R+L)/2) in percent, of the whole tract, else of the levels that both sides have."""
     fa = {(m.side, m.level): m.value for m in measurements if m.name == "cst_fa"}
     shared = (
@@ -117,17 +118,22 @@ def fa_asymmetry(measurements: list[Measurement]) -> tuple[list[Measurement], li
         return [], [Gap("cst_fa_asymmetry", say("no level of the tract was measured on both sides"))]
     left, right = (float(np.mean([fa[side, level] for level in shared])) for side in ("left", "right"))
     mean = (left + right) / 2.0
-    error = 100.0 * np.sqrt(2.0) * ERROR["cst_fa"] / mean
+    value, error = 100.0 * (right - left) / mean, 100.0 * float(np.sqrt(2.0)) * ERROR["cst_fa"] / mean
     levels = joined([level.replace("_", " ") for level in shared])
-    method = say("whole tract") if shared == ["whole"] else say("levels measured on both sides: {levels}", levels=levels)
+    if shared == ["whole"]:
+        method, place = say("whole tract"), placed(examination, "cst_fa_asymmetry", value, error, otherwise=NO_REFERENCE)
+    else:
+        method, place = say("levels measured on both sides: {levels}", levels=levels), {"no_reference": NO_ASYMMETRY_REFERENCE}
     asymmetry = Measurement(
-        "cst_fa_asymmetry", 100.0 * (right - left) / mean, "%", concepts.ASYMMETRY_INDEX, concepts.CORTICOSPINAL_TRACT,
-        uncertainty=error, no_reference=NO_REFERENCE, method=method,
+        "cst_fa_asymmetry", value, "%", concepts.ASYMMETRY_INDEX, concepts.CORTICOSPINAL_TRACT,
+        uncertainty=error, method=method, **place,
     )  # fmt: skip
     return [asymmetry], []
 
 
-def tract_volumes(sides: tuple[Streamlines, ...], tensor: Tensor, whole: set[str]) -> tuple[list[Measurement], list[Gap]]:
+def tract_volumes(
+    examination: Examination, sides: tuple[Streamlines, ...], tensor: Tensor, whole: set[str]
+) -> tuple[list[Measurement], list[Gap]]:
     """The volume of each side between the lowest and the highest level, ml, or why there is none. `whole`: sides seen from end to end."""
     found, gaps = [], []
     for one in sides:
@@ -139,7 +145,8 @@ def tract_volumes(sides: tuple[Streamlines, ...], tensor: Tensor, whole: set[str
             volume_ml = float(visited(one, tensor.b_zero).sum()) * tensor.b_zero.voxel_ml
             found.append(Measurement(
                 "cst_volume", volume_ml, "ml", concepts.VOLUME, concepts.CORTICOSPINAL_TRACT, one.side, "whole",
-                no_reference=NO_VOLUME_REFERENCE, method=VOLUME_METHOD,
+                method=VOLUME_METHOD,
+                **placed(examination, "cst_volume", volume_ml, None, one.side, "whole", NO_VOLUME_REFERENCE),
             ))  # fmt: skip
     return found, gaps
 
@@ -148,24 +155,15 @@ def _measurement(name: str, examination: Examination, tract: Tract, voxels: np.n
     source, factor, unit, quantity = QUANTITIES[name]
     value = factor * tract.mean(getattr(examination.once(diffusion_tensor), source), voxels)
     error = ERROR[name] * LEVEL_FACTOR[level]
-    place = _place(name, examination, value, error, side) if level == "whole" else NO_REFERENCE
-    known = isinstance(place, Reference)
     return Measurement(
-        name, value, unit, quantity, concepts.CORTICOSPINAL_TRACT, side, level, uncertainty=error,
-        reference=place if known else None, no_reference=None if known else place, method=METHOD,
+        name, value, unit, quantity, concepts.CORTICOSPINAL_TRACT, side, level, uncertainty=error, method=METHOD,
+        **placed(examination, name, value, error, side, level, NO_REFERENCE),
     )  # fmt: skip
-
-
-def _place(name: str, examination: Examination, value: float, error: float, side: str) -> Reference | str:
-    """Where the whole tract stands among the site's own controls, or why it stands nowhere."""
-    if not any(norm.name == name for norm in examination.norms):
-        return NO_REFERENCE
-    return standing(examination.norms, name, side, value, error, examination.patient)
 
 
 def findings(measurements: list[Measurement], examination: Examination) -> tuple[Finding, ...]:
     """Degeneration by side where the site has a population, else once, not assessed: never by a threshold on anisotropy itself."""
-    if not any(norm.name == "cst_fa" for norm in examination.norms):
+    if not any((norm.name, norm.level) == ("cst_fa", "whole") and not norm.note for norm in examination.norms):
         return (_finding("not assessed", NO_NORMS),)
     whole = {m.side: m for m in measurements if m.name == "cst_fa" and m.level == "whole"}
     return tuple(_verdict(whole.get(side), side) for side in ("left", "right"))
@@ -201,10 +199,12 @@ def _track(one: Streamlines) -> Track:
     return Track("cst", "dwi", tuple(one.lines[i] for i in chosen), concepts.CORTICOSPINAL_TRACT, one.side)
 
 
-def _profile(name: str, one: Streamlines, tensor: Tensor) -> Profile:
+def _profile(examination: Examination, name: str, one: Streamlines, tensor: Tensor) -> Profile:
     source, factor, unit, _ = QUANTITIES[name]
     values = factor * profile(one, tensor.b_zero.with_array(getattr(tensor, source)))
-    return Profile(name, one.side, tuple(float(value) if np.isfinite(value) else None for value in values), unit)
+    known = tuple(float(value) if np.isfinite(value) else None for value in values)
+    band = band_of(examination, name, one.side, len(known)) or Band((), (), "")
+    return Profile(name, one.side, known, unit, band.low, band.high, band.population)
 
 
 def _mask(side: str, level: str, voxels: np.ndarray) -> Mask:

@@ -29,6 +29,7 @@ from analysis import atlas, concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome
+from analysis.reference import placed
 from analysis.steps.coregistration import Laid, on_template
 from analysis.steps.signal import Signal, signal_of, tissue_in
 from analysis.steps.space import lps_grid, sample, share_inside
@@ -107,7 +108,7 @@ def measure(examination: Examination) -> Outcome:
         NAME,
         VERSION,
         MEASURED,
-        measurements=tuple(_measurement(level) for level in levels if level.value is not None),
+        measurements=tuple(_measurement(examination, level) for level in levels if level.value is not None),
         gaps=tuple(Gap("cst_flair_contrast", level.reason, level.side, level.level) for level in levels if level.value is None),
         findings=tuple(_finding(side, {one.level: one for one in levels if one.side == side}, role) for side in ("left", "right")),
         masks=tuple(
@@ -205,11 +206,12 @@ def tract_box(signal: Signal, series: Volume) -> tuple[slice, slice, slice]:
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _measurement(level: Level) -> Measurement:
+def _measurement(examination: Examination, level: Level) -> Measurement:
     error = float(np.hypot(ERROR[level.level], ERROR_OF_UNIT * level.value))
     return Measurement(
         "cst_flair_contrast", level.value, "1", concepts.FLAIR_CONTRAST, concepts.CORTICOSPINAL_TRACT, level.side, level.level,
-        uncertainty=error, no_reference=NO_REFERENCE, method=METHOD,
+        uncertainty=error, method=METHOD,
+        **placed(examination, "cst_flair_contrast", level.value, error, level.side, level.level, NO_REFERENCE),
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ from analysis import atlas, concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Concept, Finding, Gap, Measurement, NotMeasurable, Outcome, Verdict
+from analysis.reference import placed
 from analysis.steps.diffusion import steady_diffusion
 from analysis.steps.diffusion_prediction import B_ZERO_S_MM2, SAME_SHELL_S_MM2
 from analysis.steps.displacement import displacement_of
@@ -151,14 +152,14 @@ def largest_shell(image: Diffusion) -> np.ndarray:
     return max(shells, key=len, default=np.empty(0, int))
 
 
-def _snr(role: str, image: Image, first: Volume, overview: Overview, _: Examination) -> tuple[Measurement, bool, str]:
+def _snr(role: str, image: Image, first: Volume, overview: Overview, examination: Examination) -> tuple[Measurement, bool, str]:
     twins = twins_of(image)
     noise = noise_of(first, overview) if twins is None else noise_of(first.with_array(twins[0]), overview, twins[1])
     if noise == 0:
         raise NotMeasurable(say("the image shows no noise at all: it was smoothed, or its numbers are too coarse"))
     snr = overview.signal / noise
     is_exact = twins is not None or bool(first.spacing_mm.max() <= FINE_MM)
-    made = _measurement("snr", role, snr, "1", SNR_METHOD, SNR_ERROR * snr if is_exact else None)
+    made = _measurement(examination, "snr", role, snr, "1", SNR_METHOD, SNR_ERROR * snr if is_exact else None)
     is_low = snr < LEAST_SNR
     return made, is_low, say("low signal to noise {snr:.0f}", snr=snr) if is_low else say("signal to noise {snr:.0f}", snr=snr)
 
@@ -169,14 +170,14 @@ def _motion(
     if isinstance(image, Volume):
         share = ghosting_of(first, overview)
         strong = share > MOST_GHOSTING
-        made = _measurement("motion", role, share, "1", GHOSTING_METHOD, None)
+        made = _measurement(examination, "motion", role, share, "1", GHOSTING_METHOD, None)
         ghosts = say("strong motion: ghosts of {share:.0f} % of the signal", share=100 * share)
         return made, strong, ghosts if strong else say("no strong ghosts of motion")
     if isinstance(image, Diffusion):
         moved_mm = _diffusion_displacement_mm(image, overview, examination)
     else:
         moved_mm = displacement_of(image.array, np.arange(image.array.shape[3]), overview)
-    made = _measurement("motion", role, moved_mm, "mm", DISPLACEMENT_METHOD, DISPLACEMENT_ERROR_MM)
+    made = _measurement(examination, "motion", role, moved_mm, "mm", DISPLACEMENT_METHOD, DISPLACEMENT_ERROR_MM)
     strong = moved_mm > MOST_DISPLACEMENT_MM
     moved = say("the head moved by {moved_mm:.1f} mm between volumes", moved_mm=moved_mm)
     return made, strong, say("strong motion: {moved}", moved=moved) if strong else moved
@@ -223,11 +224,12 @@ def points_of_brain() -> np.ndarray:
     return lps_grid(inside)[:, inside.array][:, ::40]
 
 
-def _measurement(name: str, role: str, value: float, unit: str, method: str, uncertainty: float | None) -> Measurement:
+def _measurement(
+    examination: Examination, name: str, role: str, value: float, unit: str, method: str, uncertainty: float | None
+) -> Measurement:
     quantity = {"snr": concepts.SIGNAL_TO_NOISE, "motion": concepts.GHOSTING if unit == "1" else concepts.DISPLACEMENT}[name]
-    return Measurement(
-        name, value, unit, quantity, _site(role), level=role, uncertainty=uncertainty, no_reference=NO_REFERENCE, method=method
-    )
+    place = placed(examination, name, value, uncertainty, level=role, otherwise=NO_REFERENCE)
+    return Measurement(name, value, unit, quantity, _site(role), level=role, uncertainty=uncertainty, method=method, **place)
 
 
 def _finding(role: str, value: Verdict, reason: str) -> Finding:

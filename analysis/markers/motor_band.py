@@ -36,6 +36,7 @@ from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome, Side, Verdict
+from analysis.reference import placed
 from analysis.steps.band import LEVELS, SIDES, Cortex, Region, around_cortex, dark_lines, motor_strip
 from analysis.volume import Volume
 from analysis.words import say
@@ -96,7 +97,7 @@ def measure(examination: Examination) -> Outcome:
         NAME,
         VERSION,
         MEASURED,
-        measurements=tuple(one for (side, level), value in values.items() for one in _pair(side, level, *value)),
+        measurements=tuple(one for (side, level), value in values.items() for one in _pair(examination, side, level, *value)),
         gaps=tuple(Gap(name, reason, side, level) for (side, level), reason in reasons.items() for name in GIVES),
         findings=findings_of({place: score_of(values[place][0]) if place in values else None for place in found}),
         masks=tuple(
@@ -259,17 +260,18 @@ def _verdict(known: list[int], missing: int, total: int) -> tuple[Verdict, int |
     return "absent", 0, None
 
 
-def _pair(side: Side, level: str, contrast: float, error: float) -> tuple[Measurement, Measurement]:
+def _pair(examination: Examination, side: Side, level: str, contrast: float, error: float) -> tuple[Measurement, Measurement]:
     """The contrast and the score of a region."""
-    site = concepts.PRECENTRAL_GYRUS
+    site, score = concepts.PRECENTRAL_GYRUS, float(score_of(contrast))
     return (
         Measurement(
-            "motor_band_contrast", contrast, "1", concepts.BAND_CONTRAST, site, side, level,
-            uncertainty=error, no_reference=NO_REFERENCE, method=METHOD,
+            "motor_band_contrast", contrast, "1", concepts.BAND_CONTRAST, site, side, level, uncertainty=error, method=METHOD,
+            **placed(examination, "motor_band_contrast", contrast, error, side, level, NO_REFERENCE),
         ),
         Measurement(
-            "motor_band_score", float(score_of(contrast)), "1", concepts.BAND_SCORE, site, side, level, no_reference=NO_REFERENCE,
+            "motor_band_score", score, "1", concepts.BAND_SCORE, site, side, level,
             method=say("1 where the contrast is at least {one}, 2 where it is at least {two}", one=SCORES_FROM[0], two=SCORES_FROM[1]),
+            **placed(examination, "motor_band_score", score, None, side, level, NO_REFERENCE),
         ),
     )  # fmt: skip
 

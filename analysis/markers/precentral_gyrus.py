@@ -26,8 +26,8 @@ import numpy as np
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Concept, Finding, Gap, Map, Mask, Measurement, NotMeasurable, Outcome, Reference, Side
-from analysis.reference import standing
+from analysis.outcome import MEASURED, Concept, Finding, Gap, Map, Mask, Measurement, NotMeasurable, Outcome, Side
+from analysis.reference import placed
 from analysis.steps.cortex import Thickness, mean_near, thickness
 from analysis.steps.head import head_on_template
 from analysis.steps.ribbon import GYRI, SIDES, Gyri, Ribbon, central_gyri, central_ribbon, code_at, code_of
@@ -102,10 +102,11 @@ def _grey(examination: Examination, gyri: Gyri, name: str) -> np.ndarray:
 def _volume(examination: Examination, gyri: Gyri) -> Measurement:
     t1 = examination.image("t1")
     value_ml = float(_grey(examination, gyri, "precentral_gyrus").sum(dtype=float)) * t1.voxel_ml
-    error = ERROR_VOLUME + ERROR_VOLUME_PER_MM * max(float(t1.spacing_mm.max()) - 1.0, 0.0)
+    error_ml = value_ml * (ERROR_VOLUME + ERROR_VOLUME_PER_MM * max(float(t1.spacing_mm.max()) - 1.0, 0.0))
     return Measurement(
-        VOLUME, value_ml, "ml", concepts.VOLUME, SITES["precentral_gyrus"], gyri.side, uncertainty=error * value_ml,
-        no_reference=NO_VOLUME_REFERENCE, method=say("sum of grey matter fractions"),
+        VOLUME, value_ml, "ml", concepts.VOLUME, SITES["precentral_gyrus"], gyri.side, uncertainty=error_ml,
+        method=say("sum of grey matter fractions"),
+        **placed(examination, VOLUME, value_ml, error_ml, gyri.side, otherwise=NO_VOLUME_REFERENCE),
     )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def _thicknesses(
     unclear = UNCLEAR_FACTOR if ribbon.contrast < CLEAR_CONTRAST else 1.0
     measurements = [_thickness(examination, name, side, value[name], ERROR_MM[name] * unclear) for name in GYRI]
     ratio = value["precentral_gyrus"] / value["postcentral_gyrus"]
-    return [*measurements, _ratio(ratio, side, ERROR_RATIO * unclear)], []
+    return [*measurements, _ratio(examination, ratio, side, ERROR_RATIO * unclear)], []
 
 
 def _no_thickness(side: Side, reason: str) -> tuple[list[Measurement], list[Gap]]:
@@ -160,18 +161,17 @@ def gyrus_thickness_mm(found: Thickness, ribbon: Ribbon, place: Placement) -> di
 
 
 def _thickness(examination: Examination, gyrus: str, side: Side, value_mm: float, error_mm: float) -> Measurement:
-    place = standing(examination.norms, THICKNESS[gyrus], side, value_mm, error_mm, examination.patient)
-    known = isinstance(place, Reference)
     return Measurement(
-        THICKNESS[gyrus], value_mm, "mm", concepts.THICKNESS, SITES[gyrus], side, uncertainty=error_mm,
-        reference=place if known else None, no_reference=None if known else place, method=METHOD,
+        THICKNESS[gyrus], value_mm, "mm", concepts.THICKNESS, SITES[gyrus], side, uncertainty=error_mm, method=METHOD,
+        **placed(examination, THICKNESS[gyrus], value_mm, error_mm, side),
     )  # fmt: skip
 
 
-def _ratio(value: float, side: Side, error: float) -> Measurement:
+def _ratio(examination: Examination, value: float, side: Side, error: float) -> Measurement:
     return Measurement(
         RATIO, value, "1", concepts.THICKNESS_RATIO, SITES["precentral_gyrus"], side, uncertainty=error,
-        no_reference=NO_RATIO_REFERENCE, method=say("mean thickness of the precentral over that of the postcentral gyrus"),
+        method=say("mean thickness of the precentral over that of the postcentral gyrus"),
+        **placed(examination, RATIO, value, error, side, otherwise=NO_RATIO_REFERENCE),
     )  # fmt: skip
 
 

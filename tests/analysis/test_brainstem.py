@@ -129,7 +129,8 @@ def norms(z: dict[str, float], examination: Examination) -> tuple[Norm, ...]:
     for m in outcome.measurements:
         name, share = m.name.removesuffix("_volume"), 100 * m.value / intracranial_ml
         spread = share / 2.0
-        made.append(Norm(f"{name}_share", None, None, "controls", 40, share - z[name] * spread, 60, 0, spread, 0, 20, 80, "site"))
+        mean = share - z[name] * spread
+        made.append(Norm(f"{name}_share", None, None, None, "controls", "3 T", "Betz", 1000, mean, 60, 0, spread, 0, 20, 80, "site"))
     return tuple(made)
 
 
@@ -148,6 +149,7 @@ def test_the_finding_follows_the_part_that_stands_lowest(z, verdict):
     assert outcome.findings[0].value == verdict
     for m in outcome.measurements:
         assert m.reference.z == pytest.approx(z[m.name.removesuffix("_volume")], abs=0.25)
+        assert m.reference.mean == pytest.approx(m.value - m.reference.z * m.reference.sd, rel=0.02), "the population in ml, as the value"
 
 
 def test_without_a_population_it_is_measured_and_not_assessed():

@@ -17,7 +17,7 @@ from analysis.steps.space import Placement, lps_grid, onto
 from analysis.steps.tissue import Tissue, tissue_fractions
 from analysis.volume import Volume
 
-NORM = Norm("precentral_thickness", None, None, "healthy adults", 100, 2.4, 60, 0.0, 0.2, 0.13, 45, 75, "a source")
+NORM = Norm("precentral_thickness", None, None, None, "healthy adults", "3 T", "by hand", 1000, 2.4, 60, 0.0, 0.2, 0.13, 45, 75, "a source")
 CSF, GREY, WHITE = 0.25, 0.68, 1.0
 
 

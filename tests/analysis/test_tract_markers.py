@@ -95,7 +95,7 @@ class TestTract:
 
     @pytest.mark.parametrize(("mean", "verdict"), [(0.62, "present"), (0.50, "absent"), (0.58, "indeterminate")])
     def test_with_a_population_it_is_told_by_side(self, hurt, mean, verdict):
-        norm = Norm("cst_fa", None, None, "Own controls", 40, mean, 50.0, 0.0, 0.02, 0.0, 18.0, 90.0, "site")
+        norm = Norm("cst_fa", None, "whole", None, "Own controls", "3 T", "Betz", 1000, mean, 50.0, 0.0, 0.02, 0.0, 18.0, 90.0, "site")
         outcome = cst_diffusion.measure(replace(hurt, norms=(norm,)))
         assert [(one.side, one.value) for one in outcome.findings] == [("left", verdict), ("right", "absent")]
         placed = [m for m in outcome.measurements if m.reference is not None]
