@@ -28,6 +28,10 @@ class Words(str):
         return self.template, self.values
 
 
+class Name(str):
+    """A proper name, such as that of a series: it is the same in every language."""
+
+
 def say(template: str, /, **values: object) -> Words:
     """The sentence of a template: `say("it holds {share:.0f} % of it", share=41.2)`. Without values nothing is filled in."""
     return Words(template, values)
@@ -51,8 +55,10 @@ def translated(text: str, lookup: Callable[[str], str], decimal_point: str = "."
 
     Numbers that were filled in are formatted as the template says, with that `decimal_point`.
     """
-    if not text or not isinstance(text, Words):
-        return lookup(text) if text else ""  # the translation of nothing is a catalogue's header
+    if not text or isinstance(text, Name):
+        return text  # the translation of nothing would be the header of a catalogue
+    if not isinstance(text, Words):
+        return lookup(text)
     values = {name: translated(value, lookup, decimal_point) if isinstance(value, str) else value for name, value in text.values.items()}
     template = _template(text.template, lookup)
     return _Filler(decimal_point).vformat(template, (), values) if values else template

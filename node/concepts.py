@@ -13,6 +13,8 @@ from pydicom.sr.coding import Code
 
 from analysis.outcome import Concept, Measurement
 from analysis.sentence import SERIES_NAMES
+from analysis.words import joined, say
+from node.language import LANGUAGES, Language
 
 PRIVATE_SCHEME = "99ALSMRI"
 
@@ -45,7 +47,6 @@ LOW = Code("385524004", "SCT", "Normal Range Lower Limit")
 HIGH = Code("371933006", "SCT", "Normal Range Upper Limit")
 PERCENTILE = Code("121415", "DCM", "Percentile Ranking of measurement")
 METHOD = Code("121423", "DCM", "Method Citation")
-ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 CONCLUSION = Code("121077", "DCM", "Conclusion")
 FINDINGS = Code("121070", "DCM", "Findings")
 FINDING = Code("121071", "DCM", "Finding")
@@ -92,7 +93,17 @@ _UNITS = {
 }
 _DIFFUSIVITY = "10^-3 mm²/s"
 _READ_AS = {"1": "", "{ratio}": "", "mm2": "mm²", "mm3": "mm³", **dict.fromkeys(("um2/ms", "10-3.mm2/s", "10*-3.mm2/s"), _DIFFUSIVITY)}
-_LEVELS = {**SERIES_NAMES, "plic": "PLIC"}
+_LEVELS = {**SERIES_NAMES, "plic": say("PLIC")}
+
+
+def language_code(language: Language) -> Code:
+    _, tag, meaning = LANGUAGES[language.code]
+    return Code(tag, "RFC5646", meaning)
+
+
+def translated(one: Code, language: Language) -> Code:
+    """The code with its meaning in that language: the meaning is what a reader sees, and no program goes by it (PS3.3 8.3)."""
+    return Code(one.value, one.scheme_designator, language(one.meaning)[:64])
 
 
 def code(concept: Concept) -> Code:
@@ -136,7 +147,7 @@ def level_words(level: str) -> str:
 def structure_words(site: Concept, side: str | None = None, level: str | None = None) -> str:
     """What a reader calls it: `Corticospinal tract, left, PLIC`."""
     name = site.meaning[:1].upper() + site.meaning[1:]
-    return ", ".join([name, *([side] if side else []), *([level_words(level)] if level else [])])
+    return joined([name, *([side] if side else []), *([level_words(level)] if level else [])])
 
 
 def derivation(measurement: Measurement) -> Code | None:

@@ -24,7 +24,18 @@ class Language:
     code: str = "en"
 
     def __call__(self, text: str) -> str:
-        return translated(text, _catalogue(self.code).gettext if self.code != "en" else str, "," if self.code in _DECIMAL_COMMA else ".")
+        if self.code == "en":
+            return str(text)
+        return translated(text, functools.partial(_looked_up, self.code), "," if self.code in _DECIMAL_COMMA else ".")
+
+
+def _looked_up(code: str, text: str) -> str:
+    """The translation, or the same text. A word that begins a line is looked up as it is within one, too."""
+    found, inside = _catalogue(code).gettext(text), text[:1].lower() + text[1:]
+    if found != text or inside == text:
+        return found
+    found = _catalogue(code).gettext(inside)
+    return found[:1].upper() + found[1:]
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 `finish` has the last word on every object: patient and study attributes are the source's, element by element, so that the object lands in
 the same study and a consistency check finds no difference; all that a library takes from the clock or draws at random is replaced.
-Text that the source's character set cannot hold is written in plainer letters, and in Unicode (ISO_IR 192) only where that does not help.
+Signs that the source's character set cannot hold (≤, →) are written plainer. Letters never are: where it has no ä, the object is in Latin-1
+(ISO_IR 100) if the source is in plain ASCII, and else, or where that does not help, in Unicode (ISO_IR 192).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import cached_property
 from io import BytesIO
 
 from pydicom.charset import convert_encodings
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -48,7 +50,7 @@ _NEVER_ABSENT = (
 _TEXT = {"SH", "LO", "ST", "LT", "UT", "UC", "PN"}
 _PLAINER = {
     "⁻": "^-", "−": "-", "–": "-", "—": "-", "±": "+/-", "×": "x", "≤": "<=", "≥": ">=", "’": "'", "‘": "'", "→": "->", "≈": "about ",
-    "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "µ": "u", "μ": "u",
+    "µ": "u", "μ": "u",
 }  # fmt: skip
 
 _DECIMAL = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)?"  # PS3.5 6.2: DS
@@ -170,13 +172,23 @@ def _fitted(text: str, charset: object) -> str:
 
 
 def _plainer(letter: str) -> str:
+    if letter.isalpha() and letter not in _PLAINER:
+        return letter
     parts = unicodedata.normalize("NFKD", _PLAINER.get(letter, letter))
     return "".join(part for part in parts if not unicodedata.combining(part))
 
 
+def _charset(source: object, elements: list[DataElement]) -> object:
+    """The character set of the source, or the first beside it that has every letter of the elements."""
+    letters = "".join({letter for element in elements for letter in str(element.value) if letter.isalpha() and letter not in _PLAINER})
+    ascii_only = not source or source == "ISO_IR 6"
+    tried = (source, *(("ISO_IR 100",) if ascii_only else ()))
+    return next((one for one in tried if _is_writable(letters, one)), "ISO_IR 192")
+
+
 def _fit_text(ds: Dataset, header: Dataset) -> None:
-    charset = header.get("SpecificCharacterSet")
     elements = [element for element in ds.iterall() if element.VR in _TEXT and element.value]
+    charset = _charset(header.get("SpecificCharacterSet"), elements)
     for element in elements:
         if not _is_writable(str(element.value), charset):
             many = not isinstance(element.value, str) and element.VM > 1

@@ -12,8 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from analysis.outcome import MEASURED
-from analysis.report import LIMITS, Report, SeriesNote
+from analysis.report import LIMITS, Report
+from analysis.words import Name
 from node import concepts, wording
+from node.language import Language
 from node.measurement_group import text
 from node.measurement_report import PLACEHOLDER_UID, device_observer, mark_completion
 from node.provenance import MANUFACTURER, Provenance, blank_source, body_part, finish
@@ -53,55 +55,45 @@ def _evidence(report: Report, provenance: Provenance) -> list[Dataset]:
 def _content(report: Report, provenance: Provenance) -> Dataset:
     from highdicom.sr import ContainerContentItem, ContentSequence, LanguageOfContentItemAndDescendants
 
-    root = ContainerContentItem(concepts.TEXT_REPORT)
-    language = LanguageOfContentItemAndDescendants(concepts.ENGLISH)
-    root.ContentSequence = ContentSequence([*language, *device_observer(provenance), *_sections(report)])
+    root = ContainerContentItem(concepts.translated(concepts.TEXT_REPORT, provenance.language))
+    language = LanguageOfContentItemAndDescendants(concepts.language_code(provenance.language))
+    root.ContentSequence = ContentSequence([*language, *device_observer(provenance), *_sections(report, provenance.language)])
     return root
 
 
-def _sections(report: Report) -> list[Dataset]:
+def _sections(report: Report, language: Language) -> list[Dataset]:
     """The headings, each with its lines; a heading without lines is left out."""
     measured = [outcome for outcome in report.outcomes if outcome.outcome == MEASURED]
     measurements = [one for outcome in measured for one in outcome.measurements]
-    findings = [wording.wrapped(wording.finding_line(one)) for outcome in report.outcomes for one in outcome.findings]
-    series = [*(series_line(number, note) for number, note in enumerate(report.series, start=1)), *report.problems]
-    notes = [f"{wording.words(outcome.marker)}: {note}" for outcome in report.outcomes for note in outcome.notes]
+    findings = [wording.wrapped(language(wording.finding_line(one))) for outcome in report.outcomes for one in outcome.findings]
+    series = [*(wording.series_line(number, note) for number, note in enumerate(report.series, start=1)), *report.problems]
+    notes = [line for outcome in report.outcomes for line in wording.note_lines(outcome)]
+    comments = [*wording.reference_lines(measurements), *wording.method_lines(measurements), *notes]
     sections = [
-        _section(concepts.SUMMARY, concepts.CONCLUSION, summary_lines(report)),
-        _section(concepts.FINDINGS, concepts.FINDING, findings),
-        _measurements(report),
-        _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report)),
-        _section(concepts.COMMENT, concepts.COMMENT, [*wording.reference_lines(measurements), *wording.method_lines(measurements), *notes]),
-        _section(concepts.IMAGE_LIBRARY, concepts.COMMENT, series),
-        _section(concepts.LIMIT, concepts.LIMIT, LIMITS),
+        _section(concepts.SUMMARY, concepts.CONCLUSION, [*wording.not_analysed_lines(report), *report.summary], language),
+        _section(concepts.FINDINGS, concepts.FINDING, findings, language),
+        _measurements(report, language),
+        _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report), language),
+        _section(concepts.COMMENT, concepts.COMMENT, comments, language),
+        _section(concepts.IMAGE_LIBRARY, concepts.COMMENT, series, language),
+        _section(concepts.LIMIT, concepts.LIMIT, LIMITS, language),
     ]
     return [section for section in sections if section is not None]
 
 
-def summary_lines(report: Report) -> list[str]:
-    """What stands first: that nothing was analysed and why, or the sentences of the report."""
-    return [f"Not analysed: {report.not_analysed}", *report.summary] if report.not_analysed else list(report.summary)
-
-
-def series_line(number: int, note: SeriesNote) -> str:
-    name = f" ({note.description})" if note.description else ""
-    problems = f" Problems: {'; '.join(note.problems)}." if note.problems else ""
-    return f"Series {number}{name}: {wording.words(note.role)}, {'measured' if note.used else 'not used'}: {note.why}.{problems}"
-
-
-def _measurements(report: Report) -> Dataset | None:
+def _measurements(report: Report, language: Language) -> Dataset | None:
     """One heading and one table per structure. It is named a finding: viewers then keep its columns."""
     sites = dict.fromkeys(one.site for outcome in report.outcomes for one in outcome.measurements)
     tables = []
     for site in sites:
         members = [one for outcome in report.outcomes for one in outcome.measurements if one.site == site]
-        tables.append(_section(concepts.code(site), concepts.FINDING, [wording.table(members)]))
-    return _container(concepts.MEASUREMENTS, tables) if tables else None
+        tables.append(_section(concepts.code(site), concepts.FINDING, [Name(wording.table(members, language))], language))
+    return _container(concepts.translated(concepts.MEASUREMENTS, language), tables) if tables else None
 
 
-def _section(heading: Code, name: Code, lines: Iterable[str]) -> Dataset | None:
-    items = [text(name, line) for line in lines]
-    return _container(heading, items) if items else None
+def _section(heading: Code, name: Code, lines: Iterable[str], language: Language) -> Dataset | None:
+    items = [text(concepts.translated(name, language), language(line)) for line in lines]
+    return _container(concepts.translated(heading, language), items) if items else None
 
 
 def _container(heading: Code, items: list[Dataset]) -> Dataset:

@@ -1,52 +1,51 @@
-"""The sentences of the readable results: what was measured, and what was not and why."""
+"""The sentences of the readable results: what was measured, and what was not and why.
+
+Each is made with `say`, so that a document can be in another language; what is as wide as its words (a table, broken lines) is made of
+words that are in that language already.
+"""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from analysis.outcome import FAILED, MEASURED, Finding, Gap, Measurement, Outcome, Reference
-from analysis.report import Report
-from analysis.words import Words, say
+from analysis.report import Report, SeriesNote
+from analysis.words import Name, Words, joined, say
 from node.concepts import decimals, level_words, structure_words, unit_words
+from node.names import words
 
 LINE_WIDTH = 84
 NEWLINE = "\r\n"  # what UT knows (PS3.5 6.1.3)
 
-
-def words(name: str) -> str:
-    """A name of the interface as a reader sees it: `cst_diffusion` is `CST diffusion`."""
-    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
-
-
-_ABBREVIATIONS = {
-    **{name: name.upper() for name in "cst fa md rd ad csf t1 t2 flair swi dwi mrs bold naa snr plic".split()},  # noqa: SIM905
-    "t2star": "T2*",
-}
+Translate = Callable[[str], str]
 
 
 def number_words(measurement: Measurement) -> str:
     """`0.58 ± 0.02`."""
     places = decimals(measurement.value)
-    error = "" if measurement.uncertainty is None else f" ± {_no_less(measurement.uncertainty, places)}"
-    return f"{measurement.value:.{places}f}{error}"
+    value = say("{value:.{places}f}", value=measurement.value, places=places)
+    if measurement.uncertainty is None:
+        return value
+    return say("{value} ± {error}", value=value, error=_no_less(measurement.uncertainty, places))
 
 
 def value_words(measurement: Measurement) -> str:
     """`0.58 ± 0.02`, with the unit."""
-    return f"{number_words(measurement)} {unit_words(measurement.unit)}".strip()
+    unit = unit_words(measurement.unit)
+    return joined([number_words(measurement), unit], " ") if unit else number_words(measurement)
 
 
 def _no_less(error: float, places: int) -> str:
     """An error is never rounded to nothing."""
-    shown = f"{error:.{places}f}"
-    return shown if error == 0 or float(shown) > 0 else f"{error:.1g}"
+    shown = say("{error:.{places}f}", error=error, places=places)
+    return shown if error == 0 or float(shown) > 0 else say("{error:.1g}", error=error)
 
 
 def standing_words(measurement: Measurement) -> str:
     """Where the value stands in its population; empty where there is none."""
     reference = measurement.reference
-    return "" if reference is None else f"z {reference.z:+.1f}, percentile {reference.percentile:.0f}"
+    return "" if reference is None else say("z {z:+.1f}, percentile {percentile:.0f}", z=reference.z, percentile=reference.percentile)
 
 
 def population_words(reference: Reference) -> Words:
@@ -57,27 +56,33 @@ def population_words(reference: Reference) -> Words:
 
 def measurement_line(measurement: Measurement) -> str:
     """One measurement on one line."""
-    standing = standing_words(measurement) or f"no reference: {measurement.no_reference}"
+    standing = standing_words(measurement) or say("no reference: {reason}", reason=measurement.no_reference)
     where = structure_words(measurement.site, measurement.side, measurement.level)
-    return f"{where}: {words(measurement.name)} {value_words(measurement)} ({standing})"
+    name, value = words(measurement.name), value_words(measurement)
+    return say("{where}: {name} {value} ({standing})", where=where, name=name, value=value, standing=standing)
 
 
 def finding_line(finding: Finding) -> str:
-    grade = "" if finding.grade is None else f", grade {finding.grade}"
-    side = f", {finding.side}" if finding.side else ""
-    level = f", {level_words(finding.level)}" if finding.level else ""
-    reason = f" ({finding.reason})" if finding.reason else ""
-    return f"{finding.concept.meaning}{side}{level}: {finding.value}{grade}{reason}"
+    where = joined(_present(finding.concept.meaning, finding.side, finding.level and level_words(finding.level)))
+    verdict = finding.value if finding.grade is None else joined([finding.value, say("grade {grade}", grade=finding.grade)])
+    if not finding.reason:
+        return say("{where}: {verdict}", where=where, verdict=verdict)
+    return say("{where}: {verdict} ({reason})", where=where, verdict=verdict, reason=finding.reason)
 
 
-def table(measurements: Iterable[Measurement]) -> str:
+def _present(*parts: str | None) -> list[str]:
+    return [part for part in parts if part]
+
+
+def table(measurements: Iterable[Measurement], translate: Translate = str) -> str:
     """A table for a fixed-width font: a line per name and level, left beside right; what has no side stands below."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in measurements:
-        rows.setdefault((_row_name(one), unit_words(one.unit)), {})[one.side or ""] = _cell(one)
+        rows.setdefault((_row_name(one, translate), translate(unit_words(one.unit))), {})[one.side or ""] = translate(_cell(one))
     sided = [[name, cells.get("left", ""), cells.get("right", ""), unit] for (name, unit), cells in rows.items() if "" not in cells]
     single = [[name, cells[""], unit] for (name, unit), cells in rows.items() if "" in cells]
-    return NEWLINE.join([*(_aligned([["", "left", "right", ""], *sided]) if sided else []), *_aligned(single)])
+    heads = [["", translate("left"), translate("right"), ""]]
+    return NEWLINE.join([*(_aligned([*heads, *sided]) if sided else []), *_aligned(single)])
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:
@@ -85,13 +90,14 @@ def _aligned(lines: list[list[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _row_name(one: Measurement) -> str:
-    name = words(one.name)
-    return f"{name[:1].upper()}{name[1:]}{f', {level_words(one.level)}' if one.level else ''}"
+def _row_name(one: Measurement, translate: Translate) -> str:
+    name = translate(joined(_present(words(one.name), one.level and level_words(one.level))))
+    return name[:1].upper() + name[1:]
 
 
 def _cell(one: Measurement) -> str:
-    return number_words(one) + (f" (z {one.reference.z:+.1f})" if one.reference else "")
+    number = number_words(one)
+    return say("{number} (z {z:+.1f})", number=number, z=one.reference.z) if one.reference else number
 
 
 def wrapped(sentence: str) -> str:
@@ -104,32 +110,59 @@ def reference_lines(measurements: Iterable[Measurement]) -> list[str]:
     found: dict[str, list[str]] = {}
     for one in measurements:
         reference = one.reference
-        said = f"Reference: {reference.population} (n = {reference.n})" if reference else f"No reference: {one.no_reference}"
-        found.setdefault(said, []).append(words(one.name))
-    return [f"{said} — {', '.join(dict.fromkeys(names))}" for said, names in found.items()]
+        population = say("Reference: {population} (n = {n})", population=reference.population, n=reference.n) if reference else None
+        found.setdefault(population or say("No reference: {reason}", reason=one.no_reference), []).append(words(one.name))
+    return _with_names(found)
 
 
 def method_lines(measurements: Iterable[Measurement]) -> list[str]:
     found: dict[str, list[str]] = {}
     for one in measurements:
         if one.method:
-            found.setdefault(one.method, []).append(words(one.name))
-    return [f"Method: {method} — {', '.join(dict.fromkeys(names))}" for method, names in found.items()]
+            found.setdefault(say("Method: {method}", method=one.method), []).append(words(one.name))
+    return _with_names(found)
+
+
+def _with_names(found: dict[str, list[str]]) -> list[str]:
+    return [say("{said} — {names}", said=said, names=joined(dict.fromkeys(names))) for said, names in found.items()]
 
 
 def gap_line(gap: Gap) -> str:
-    where = ", ".join(part for part in (gap.side, level_words(gap.level) if gap.level else None) if part)
-    return f"{words(gap.name)}{f', {where}' if where else ''}: not measured: {gap.reason}"
+    where = joined(_present(words(gap.name), gap.side, gap.level and level_words(gap.level)))
+    return say("{where}: not measured: {reason}", where=where, reason=gap.reason)
 
 
 def outcome_line(outcome: Outcome) -> str:
     """Why a marker gave nothing."""
-    return f"{words(outcome.marker)}: {'failed' if outcome.outcome == FAILED else 'not measurable'}: {outcome.reason}"
+    marker, reason = words(outcome.marker), outcome.reason
+    if outcome.outcome == FAILED:
+        return say("{marker}: failed: {reason}", marker=marker, reason=reason)
+    return say("{marker}: not measurable: {reason}", marker=marker, reason=reason)
+
+
+def note_lines(outcome: Outcome) -> list[str]:
+    """What a marker wants its reader to know."""
+    return [say("{marker}: {note}", marker=words(outcome.marker), note=note) for note in outcome.notes]
 
 
 def not_assessed_lines(report: Report) -> list[str]:
     """Everything that the reader might look for and that is not there, with the reason."""
-    lines = [f"Not analysed: {report.not_analysed}"] if report.not_analysed else []
+    lines = not_analysed_lines(report)
     for outcome in report.outcomes:
         lines += [outcome_line(outcome)] if outcome.outcome != MEASURED else [gap_line(gap) for gap in outcome.gaps]
     return lines
+
+
+def not_analysed_lines(report: Report) -> list[str]:
+    """That no marker could say anything, and why; none where one could."""
+    return [say("Not analysed: {reason}", reason=report.not_analysed)] if report.not_analysed else []
+
+
+def series_line(number: int, note: SeriesNote) -> str:
+    """What a series is for, and what is wrong with it."""
+    series = say("Series {number}", number=number)
+    if note.description:
+        series = say("Series {number} ({description})", number=number, description=Name(note.description))
+    said = {"series": series, "role": words(note.role), "why": note.why}
+    line = say("{series}: {role}, measured: {why}.", **said) if note.used else say("{series}: {role}, not used: {why}.", **said)
+    return joined([line, say("Problems: {problems}.", problems=joined(note.problems, "; "))], " ") if note.problems else line

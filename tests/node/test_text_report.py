@@ -79,7 +79,7 @@ def test_it_is_the_title_of_a_text_report_without_coordinates(scanner, result_st
     ("charset", "name", "expected", "written"),
     [
         ("ISO_IR 100", "Prüfung^Jörg", "ISO_IR 100", "1 ± 2 mm², Größe -> 3"),
-        (None, "Plain^Name", None, "1 +/- 2 mm2, Groesse -> 3"),
+        (None, "Plain^Name", "ISO_IR 100", "1 ± 2 mm², Größe -> 3"),
         ("ISO_IR 192", "Prüfung^Jörg", "ISO_IR 192", "1 ± 2 mm², Größe → 3"),
     ],
 )
