@@ -224,6 +224,11 @@ def _whole(present: Sequence[Line], together: tuple[float, float] | None) -> Wor
         return None if weighed or not present else say("How much that weighs was not published.")
     if together[1] <= 1:
         return say("What is absent weighs at least as much as what is present.")
+    return together_words(together)
+
+
+def together_words(together: tuple[float, float]) -> Words:
+    """From the heaviest structure alone to the product over the structures."""
     return say("All assessed findings together, which are not independent: likelihood ratio between {low:.1f} and {high:.1f}.",
                low=together[0], high=together[1])  # fmt: skip
 

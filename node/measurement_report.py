@@ -108,6 +108,7 @@ def _evaluations(report: Report, loose: Sequence[tuple[Outcome, Measurement | Fi
 
     container = ContainerContentItem(concepts.EVALUATIONS, relationship_type="CONTAINS")
     items = [text(concepts.SUMMARY, language(sentence)) for sentence in report.summary]
+    items += [text(concepts.SUPPORT, language(sentence)) for sentence in wording.support_lines(report)]
     for _, one in loose:
         is_finding = isinstance(one, Finding)
         items.append(finding_item(one, language) if is_finding else text(concepts.COMMENT, language(wording.measurement_line(one))))

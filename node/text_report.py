@@ -71,6 +71,7 @@ def _sections(report: Report, language: Language) -> list[Dataset]:
     comments = [*wording.reference_lines(measurements), *wording.method_lines(measurements), *notes]
     sections = [
         _section(concepts.SUMMARY, concepts.CONCLUSION, [*wording.not_analysed_lines(report), *report.summary], language),
+        _section(concepts.SUPPORT, concepts.FINDING, wording.support_lines(report), language),
         _section(concepts.FINDINGS, concepts.FINDING, findings, language),
         _measurements(report, language),
         _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report), language),

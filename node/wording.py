@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from analysis.outcome import FAILED, MEASURED, Finding, Gap, Measurement, Outcome, Reference
 from analysis.report import Report, SeriesNote
+from analysis.support import line_words, together_words
 from analysis.words import Name, Words, joined, say
 from node.concepts import decimals, level_words, structure_words, unit_words
 from node.names import words
@@ -166,3 +167,11 @@ def series_line(number: int, note: SeriesNote) -> str:
     said = {"series": series, "role": words(note.role), "why": note.why}
     line = say("{series}: {role}, measured: {why}.", **said) if note.used else say("{series}: {role}, not used: {why}.", **said)
     return joined([line, say("Problems: {problems}.", problems=joined(note.problems, "; "))], " ") if note.problems else line
+
+
+def support_lines(report: Report) -> list[Words]:
+    """What each finding weighs, with its source, and the range of all of them together."""
+    if report.support is None:
+        return []
+    lines = [line_words(line) for line in report.support.lines]
+    return [*lines, together_words(report.support.together)] if report.support.together else lines

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.examination import Patient
 from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding, Gap, Map, Mask, Measurement, Outcome, Reference, Track
 from analysis.report import Report, SeriesNote
+from analysis.support import support_of
 from analysis.volume import Volume
 from node.frames import frames_of
 from node.provenance import Provenance
@@ -94,7 +95,8 @@ def _report(series: list[Series], images: dict[str, Volume]) -> Report:
         Outcome("infarct", 2, FAILED, "the step ended with an error"),
     )
     summary = ("Anisotropy of the corticospinal tract: left 0.52, right 0.50.",)
-    return Report(series[0].header.StudyInstanceUID, Patient(65.0, "M"), notes, outcomes, summary, seconds=12.34)
+    return Report(series[0].header.StudyInstanceUID, Patient(65.0, "M"), notes, outcomes, summary, seconds=12.34,
+                  support=support_of(outcomes))  # fmt: skip
 
 
 def _volumes(t1: Volume) -> Outcome:

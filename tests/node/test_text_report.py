@@ -6,7 +6,10 @@ from io import BytesIO
 import pydicom
 import pytest
 
+from analysis.concepts import CORTICOSPINAL_TRACT, CST_HYPERINTENSITY, MOTOR_BAND_SIGN, PRECENTRAL_GYRUS
+from analysis.outcome import MEASURED, Finding, Outcome
 from analysis.report import LIMITS
+from analysis.support import support_of
 from node.provenance import encoded
 from node.text_report import text_report
 
@@ -100,3 +103,15 @@ def test_letters_that_no_plainer_one_replaces_are_written_in_unicode(scanner, re
 def test_the_same_report_gives_the_same_bytes(scanner, result_study):
     case = result_study.case(scanner)
     assert encoded(text_report(case.report, case.provenance)) == encoded(text_report(case.report, case.provenance))
+
+
+def test_what_each_finding_weighs_is_said_with_its_source(scanner, result_study):
+    case = result_study.case(scanner)
+    band = Outcome("motor_band", 1, MEASURED, findings=(
+        Finding("motor_band_sign", "present", MOTOR_BAND_SIGN, PRECENTRAL_GYRUS, "left"),))  # fmt: skip
+    bright = Outcome("cst_flair", 1, MEASURED, findings=(
+        Finding("cst_hyperintensity", "present", CST_HYPERINTENSITY, CORTICOSPINAL_TRACT, "right"),))  # fmt: skip
+    report = replace(case.report, support=support_of([band, bright]))
+    lines = sections(read(report, case.provenance))["Support for upper motor neuron involvement"]
+    assert lines[0].startswith("motor band sign on the left: present; likelihood ratio 6.73") and "10.1002/acn3.52066" in lines[0]
+    assert lines[-1].endswith("likelihood ratio between 6.7 and 10.0.")
