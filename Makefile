@@ -4,7 +4,7 @@ VENV := .venv
 BETZ := $(VENV)/bin/betz
 READY := $(VENV)/.ready
 
-.PHONY: venv demo test lint lock clean
+.PHONY: venv demo test lint lock catalogue clean
 
 venv: $(READY)
 
@@ -28,6 +28,21 @@ lint: venv
 # Needs pip-tools; the lock names no index host.
 lock:
 	pip-compile --quiet --extra test --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --output-file requirements.lock pyproject.toml lock.in
+
+# The words of the report (analysis/words.py): what is new stands in the .po without a translation, until somebody writes one.
+LOCALE := config/locale
+# `pybabel compile` takes the sign in "90 % of it" for a placeholder of C.
+define COMPILE
+import sys
+from babel.messages import mofile, pofile
+with open(sys.argv[1], "rb") as po, open(sys.argv[2], "wb") as mo:
+    mofile.write_mo(mo, pofile.read_po(po))
+endef
+export COMPILE
+catalogue: venv
+	@$(VENV)/bin/pybabel --quiet extract --no-default-keywords -k say:1 -k joined:2 -k Concept:3 -k Code:3 --no-location --omit-header --sort-output --no-wrap --output-file $(LOCALE)/betz.pot analysis node
+	@$(VENV)/bin/pybabel --quiet update --domain betz --input-file $(LOCALE)/betz.pot --output-dir $(LOCALE) --no-fuzzy-matching --ignore-obsolete --no-wrap --ignore-pot-creation-date
+	@for po in $(LOCALE)/*/LC_MESSAGES/betz.po; do $(VENV)/bin/python -c "$$COMPILE" "$$po" "$${po%.po}.mo"; done
 
 clean:
 	rm -rf $(VENV)

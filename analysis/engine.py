@@ -44,8 +44,8 @@ def _run(marker: Marker, examination: Examination, clock: Callable[[], float]) -
 
 
 def _missing(groups: list[tuple[str, ...]], sent: frozenset[str]) -> str:
-    series = joined([joined([ROLE_WORDS[role] for role in group], " or ") for group in groups], ", and no ")
-    sentence = say("the study has no {series} that can be used", series=series)
+    either = [joined([ROLE_WORDS[role] for role in group], " or ") for group in groups]
+    sentence = say("the study has no {series} that can be used", series=joined(either, ", and no "))
     if any("t1" in group for group in groups) and "t1_contrast" in sent:
         return say(
             "{sentence}: its T1-weighted series is with contrast agent, which brightens vessels and membranes to that of brain",

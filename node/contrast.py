@@ -227,9 +227,10 @@ def _named(physics: Physics, stack: Stack) -> Contrast:
     if len(said) != 1:
         return Contrast("other", say("no TR, TE or TI in the header, and no description that names one contrast"))
     why = say("no TR, TE or TI in the header; taken as {name} because the description says so", name=said[0].upper())
-    sizes = joined([say("{size_mm:.1f}", size_mm=size) for size in stack.voxel_mm], " × ")
+    sizes = [say("{size_mm:.1f}", size_mm=size) for size in stack.voxel_mm]
     warning = say("the header does not say how this series was made: its role rests on its name, so check it")
-    return Contrast(said[0], say("{why}, {count} slices of {sizes} mm", why=why, count=stack.slices, sizes=sizes), (warning,))
+    sized = say("{why}, {count} slices of {sizes} mm", why=why, count=stack.slices, sizes=joined(sizes, " × "))
+    return Contrast(said[0], sized, (warning,))
 
 
 def speaks_of(name: str, physics: Physics) -> bool:

@@ -92,7 +92,8 @@ def _spectrum(series: Series) -> Decision:
         return Decision(series, "other", say("a spectrum of {nucleus}, not of hydrogen", nucleus=physics.nucleus), usable=False)
     echo = say("TE {ms:.0f} ms", ms=physics.te_ms) if physics.te_ms else ""
     voxel = str(series.header.get("MRSpectroscopyAcquisitionType") or "").replace("_", " ").lower()
-    why = joined([part for part in (say("MR spectroscopy of hydrogen"), echo, voxel) if part])
+    hydrogen = say("MR spectroscopy of hydrogen")
+    why = joined([part for part in (hydrogen, echo, voxel) if part])
     return Decision(series, "mrs", why, merit=(voxel == "single voxel",))
 
 
