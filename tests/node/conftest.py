@@ -73,3 +73,9 @@ def result_study() -> ModuleType:
     sys.modules["result_study"] = module  # dataclasses look their module up by name
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module", params=["classic", "enhanced", "tilted", "two frames of reference", "Japanese name", "Russian name"])
+def study_kind(request) -> str:
+    """The name of each kind of study that `result_study.kind` makes."""
+    return request.param

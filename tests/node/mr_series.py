@@ -90,7 +90,7 @@ def repeated(headers: list[Dataset], changes: list[dict[str, object]]) -> list[D
 
 def series(headers: list[Dataset], number: int = 1) -> Series:
     """A series of headers only; the files are not there."""
-    series_uid = f"{STUDY}.{number}"
+    series_uid = f"{headers[0].StudyInstanceUID}.{number}"
     instances = []
     for index, one in enumerate(headers, 1):
         one.SOPInstanceUID, one.SeriesInstanceUID, one.InstanceNumber, one.SeriesNumber = f"{series_uid}.{index}", series_uid, index, number

@@ -1,9 +1,13 @@
-"""A small tilted study with a T1 and a diffusion series, what could have been measured in it, and the report that says so."""
+"""A small study with a T1 and a diffusion series, what could have been measured in it, the report that says so, and the files of all.
+
+It is tilted and has one frame of reference; `KINDS` are the arguments that make the other kinds of study.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +16,12 @@ from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding,
 from analysis.report import Report, SeriesNote
 from analysis.support import support_of
 from analysis.volume import Volume
+from node.answer_folder import write
 from node.frames import frames_of
+from node.language import Language
+from node.process import answer
 from node.provenance import Provenance
+from node.settings import Results, Settings
 from node.study import Series, Study
 
 BRAIN = Concept("SCT", "12738006", "Brain")
@@ -32,6 +40,25 @@ WHO = {
     "StudyTime": "101112", "StudyID": "7", "AccessionNumber": "A1", "ReferringPhysicianName": "Ärztin^Überweisende",
     "StudyDescription": "Schädel-MRT", "Manufacturer": "Scanner AG", "ManufacturerModelName": "Three",
 }  # fmt: skip
+PLAIN = {
+    "SpecificCharacterSet": None, "PatientName": "Doe^Jane", "ReferringPhysicianName": "Roe^Richard", "StudyDescription": "MR HEAD",
+}  # fmt: skip
+JAPANESE = {
+    "SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    "ReferringPhysicianName": "Suzuki^Hanako=鈴木^花子", "StudyDescription": "MR HEAD",
+}  # fmt: skip
+RUSSIAN = {
+    "SpecificCharacterSet": "ISO_IR 192", "PatientName": "Чехов^Антон", "ReferringPhysicianName": "Боткин^Сергей",
+    "StudyDescription": "МРТ головы",
+}  # fmt: skip
+KINDS: dict[str, dict[str, object]] = {
+    "classic": {"orientation": (1, 0, 0, 0, 1, 0), **PLAIN},
+    "enhanced": {"is_enhanced": True},
+    "tilted": {},
+    "two frames of reference": {"has_two_frames_of_reference": True},
+    "Japanese name": JAPANESE,
+    "Russian name": RUSSIAN,
+}
 ADULTS = Reference("Adults, 3 T", 120, -1.25, 10.6, 4.1, 22.3, 0.55, 0.0215, 0.5146, 0.5854, "10.1000/adults")
 WHY = "norms of diffusion are bound to the scanner"
 
@@ -45,17 +72,47 @@ class Case:
     images: dict[str, Volume]
 
 
-def case(scanner, is_enhanced: bool = False, **who: object) -> Case:
-    """The study, classic or enhanced; a tag given in `who` replaces the usual one, None removes it."""
+def case(scanner, is_enhanced: bool = False, orientation: tuple = TILTED, has_two_frames_of_reference: bool = False, **who: object) -> Case:
+    """The study, classic or enhanced; a tag given in `who` replaces the usual one, None removes it.
+
+    `has_two_frames_of_reference`: the patient got up between the T1 and the diffusion series.
+    """
     tags = {**WHO, **who}
-    t1 = scanner.stack(scanner.header(**tags, EchoTime=3.0, Rows=24, Columns=20), 10, 2.0, 1.5, TILTED)
-    b0 = scanner.stack(scanner.header(**tags, EchoTime=80.0, Rows=16, Columns=16), 12, 3.0, 2.5, TILTED)
+    later = {**tags, "FrameOfReferenceUID": f"{scanner.STUDY}.10"} if has_two_frames_of_reference else tags
+    t1 = scanner.stack(scanner.header(**tags, EchoTime=3.0, Rows=24, Columns=20), 10, 2.0, 1.5, orientation)
+    b0 = scanner.stack(scanner.header(**later, EchoTime=80.0, Rows=16, Columns=16), 12, 3.0, 2.5, orientation)
     weighted = [{"DiffusionBValue": 1000.0, "DiffusionGradientOrientation": direction} for direction in np.eye(3).tolist()]
     dwi = scanner.repeated(b0, [*weighted[:2], {"DiffusionBValue": 0.0, "DiffusionGradientOrientation": None}, weighted[2]])
-    series = [_series(scanner, headers, number, is_enhanced, tags) for number, headers in enumerate((t1, dwi), start=1)]
-    study = Study(scanner.STUDY, tuple(series))
+    series = [_series(scanner, t1, 1, is_enhanced, tags), _series(scanner, dwi, 2, is_enhanced, later)]
+    study = Study(series[0].header.StudyInstanceUID, tuple(series))
     images = {"t1": _image(series[0], (10, 24, 20)), "dwi": _image(series[1], (12, 16, 16))}
     return Case(_report(series, images), Provenance(study, MADE_AT, institution="Test hospital"), images)
+
+
+def kind(scanner, name: str, **more: object) -> Case:
+    """A study of that kind; each kind is a study and a patient of its own, so that an archive can hold all."""
+    number = list(KINDS).index(name) + 1
+    return case(scanner, **{"StudyInstanceUID": f"{scanner.STUDY}.{100 + number}", "PatientID": f"P-{number}", **KINDS[name], **more})
+
+
+def write_objects(case: Case, folder: Path, **results: object) -> list[Path]:
+    """The files of every object that answers the study; `results` are the settings of that name."""
+    settings = Settings(results=Results(**results))
+    provenance = replace(case.provenance, language=Language(settings.results.language))
+    objects = answer(case.report, case.images, provenance, settings)
+    folder.mkdir(parents=True)
+    write(case.report, objects, folder)
+    return sorted(folder.glob("*.dcm"))
+
+
+def write_sources(scanner, case: Case, folder: Path) -> list[Path]:
+    """The files of the study itself, with pixels."""
+    paths = []
+    for number, series in enumerate(case.provenance.study.series, start=1):
+        headers = [instance.header for instance in series.instances]
+        size = (len(headers), int(headers[0].get("NumberOfFrames", 1)), headers[0].Rows, headers[0].Columns)
+        paths += scanner.write(headers, np.arange(np.prod(size), dtype=np.uint16).reshape(size), folder, number)
+    return paths
 
 
 def _series(scanner, headers: list, number: int, is_enhanced: bool, tags: dict[str, object]) -> Series:
