@@ -8,6 +8,7 @@ be sentences themselves. The templates are the catalogue of the report's words: 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from string import Formatter
@@ -41,6 +42,23 @@ def joined(parts: Iterable[str], between: str = ", ") -> Words:
     """Several texts as one; each of them, and what stands `between`, is translated by itself."""
     named = {f"part{number}": part for number, part in enumerate(parts)}
     return Words("{between}".join(f"{{{name}}}" for name in named), {**named, "between": between})
+
+
+def packed(text: str) -> str:
+    """The text with its memory as plain text (JSON), to be handed to another process."""
+    if not isinstance(text, Words):
+        return text
+    values = {name: packed(value) if isinstance(value, str) else value for name, value in text.values.items()}
+    return json.dumps({"template": text.template, "values": values})
+
+
+def unpacked(text: str) -> str:
+    """What was `packed`; any other text as it is."""
+    try:
+        said = json.loads(text)
+        return Words(said["template"], {name: unpacked(one) if isinstance(one, str) else one for name, one in said["values"].items()})
+    except (ValueError, TypeError, LookupError):
+        return text
 
 
 def without_stop(text: str) -> str:

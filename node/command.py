@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.words import unpacked
 from node import __version__
 from node.errors import BetzError
 
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, help="where the objects and report.json go")
     one.add_argument("--nifti", action="store_true", help="also every mask and map, in OUT/nifti")
     one.add_argument("--earlier", type=Path, metavar="FOLDER", help="an earlier answer that this one replaces: its reports are named")
-    one.add_argument("--failed", metavar="REASON", help=argparse.SUPPRESS)
+    one.add_argument("--failed", type=unpacked, metavar="REASON", help=argparse.SUPPRESS)
     one = command("phantom", _phantom, "write a DICOM study with known anatomy and known findings, and truth.json", settings=False)
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding, with "none" a healthy head')

@@ -16,10 +16,12 @@ from pydicom.dataset import Dataset
 from analysis.outcome import FAILED, Finding, Measurement, Outcome
 from analysis.report import LIMITS, Report
 from analysis.volume import Image
+from analysis.words import joined, say
 from node import concepts, wording
 from node.groups import Group, groups_of
 from node.language import Language
 from node.measurement_group import finding_item, measurement_group, text
+from node.names import words
 from node.outline import Outline, outline_of
 from node.planes import Planes, planes_of
 from node.provenance import MANUFACTURER, MODEL, Provenance, blank_source, body_part, finish
@@ -31,7 +33,7 @@ PLACEHOLDER_UID = "2.25.0"
 
 def measurement_report(report: Report, provenance: Provenance, images: Mapping[str, Image], segs: Sequence[Dataset]) -> Dataset | None:
     """The report; `segs` are the Segmentations of the same report. None where no structure was outlined."""
-    from highdicom.sr import Comprehensive3DSR, MeasurementReport
+    from highdicom.sr import Comprehensive3DSR, LanguageOfContentItemAndDescendants, MeasurementReport
 
     groups, loose = groups_of(report, structures_of(report, provenance), provenance)
     if not groups:
@@ -46,6 +48,7 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
             for group, outline in zip(groups, outlines, strict=True)
         ],
         title=concepts.MEASUREMENT_REPORT,
+        language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(concepts.language_code(provenance.language)),
     )
     content[0].ContentSequence.append(_image_library(planes))
     content[0].ContentSequence.append(_evaluations(report, loose, provenance.language))
@@ -64,7 +67,7 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
         coding_schemes=concepts.private_schemes(),
         previous_versions=provenance.previous(SERIES_NUMBER) or None,
     )
-    mark_completion(ds, report)
+    mark_completion(ds, report, provenance.language)
     ds.BodyPartExamined = body_part(set(planes))
     ds.SeriesDescriptionCodeSequence = [concepts.coded(concepts.MEASUREMENT_REPORT)]
     return finish(ds, provenance, "measurements")
@@ -78,12 +81,12 @@ def _outlines(groups: Sequence[Group], planes: Mapping[str, Planes]) -> list[Out
     return [found[number] for number in range(len(groups))]
 
 
-def mark_completion(ds: Dataset, report: Report) -> None:
+def mark_completion(ds: Dataset, report: Report, language: Language) -> None:
     """COMPLETE, or PARTIAL and why, where a marker failed (PS3.3 C.17.2)."""
-    failed = [outcome.marker.replace("_", " ") for outcome in report.outcomes if outcome.outcome == FAILED]
+    failed = [words(outcome.marker) for outcome in report.outcomes if outcome.outcome == FAILED]
     ds.CompletionFlag = "PARTIAL" if failed else "COMPLETE"
     if failed:
-        ds.CompletionFlagDescription = f"Failed: {', '.join(failed)}"[:64]
+        ds.CompletionFlagDescription = language(say("Failed: {markers}", markers=joined(failed)))[:64]
 
 
 def device_observer(provenance: Provenance) -> object:

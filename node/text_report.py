@@ -41,7 +41,7 @@ def text_report(report: Report, provenance: Provenance) -> Dataset:
         coding_schemes=concepts.private_schemes(),
         previous_versions=provenance.previous(SERIES_NUMBER) or None,
     )
-    mark_completion(ds, report)
+    mark_completion(ds, report, provenance.language)
     ds.BodyPartExamined = body_part({note.role for note in report.series if note.used})
     ds.SeriesDescriptionCodeSequence = [concepts.coded(concepts.TEXT_REPORT)]
     return finish(ds, provenance, "report")

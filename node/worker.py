@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from analysis.words import packed, say
 from node.child import Limits, run_child
 from node.errors import JobError
 from node.journal import CANCELLED, DELIVERED, READY, RECEIVING, RUNNING, Journal
@@ -130,12 +131,12 @@ class Worker:
         """The reason why there is no result, or ""."""
         starts = self.journal.study(study).attempts
         if starts > STARTS_AT_MOST:
-            return f"the node stopped {STARTS_AT_MOST} times while it was analysed"
+            return say("the node stopped {count} times while it was analysed", count=STARTS_AT_MOST)
         try:
             self.submit(self.spool.folder_of(study), out, self._earlier(study), lambda: stop() or self._is_cancelled(study))
         except JobError as error:
-            return str(error)
-        return "" if any(out.glob("*.dcm")) else "the analysis ended without an object"
+            return error.reason
+        return "" if any(out.glob("*.dcm")) else say("the analysis ended without an object")
 
     def _answer(self, study: str, out: Path, failure: str) -> tuple[Answer, str]:
         """Keep the result, or the objects that say why there is none; the failure with both reasons where even those cannot be made."""
@@ -180,6 +181,7 @@ def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
 
     def answer_failure(study: Path, out: Path, earlier: Path | None, reason: str) -> None:
         shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib, limits.threads)
-        run_child([*command(study, out, earlier), "--failed", reason], shorter, logs / f"{study.name}.failed.txt", scratch=out.parent)
+        told = [*command(study, out, earlier), "--failed", packed(reason)]
+        run_child(told, shorter, logs / f"{study.name}.failed.txt", scratch=out.parent)
 
     return submit, answer_failure

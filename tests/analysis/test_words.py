@@ -2,7 +2,7 @@
 
 import copy
 
-from analysis.words import Words, joined, say, translated
+from analysis.words import Words, joined, packed, say, translated, unpacked
 
 GERMAN = {"it holds {share:.1f} % of the {side} gyrus": "der Gyrus {side} ist zu {share:.1f} % erfasst",
           "left": "links", "cut: {why}": "abgeschnitten: {why}"}
@@ -24,6 +24,13 @@ def test_it_is_said_again_with_the_same_values():
     assert german(words) == "der Gyrus links ist zu 41,2 % erfasst"
     assert german(say("cut: {why}", why=words)) == "abgeschnitten: der Gyrus links ist zu 41,2 % erfasst"
     assert german(copy.deepcopy(words)) == german(words)
+
+
+def test_it_goes_to_another_process_with_its_memory():
+    words = say("cut: {why}", why=say("it holds {share:.1f} % of the {side} gyrus", share=41.25, side="left"))
+    assert unpacked(packed(words)) == words and german(unpacked(packed(words))) == german(words)
+    for plain in ("the analysis was stopped", "12", "{}", "[]"):
+        assert unpacked(packed(plain)) == plain
 
 
 def test_joined_parts_are_translated_one_by_one():
