@@ -91,7 +91,7 @@ def _moving(physics: Physics, stack: Stack) -> Contrast | None:
 def _still(physics: Physics, stack: Stack) -> Contrast:
     if physics.is_silent:
         return _named(physics, stack)
-    if physics.is_echo_planar and _dimension(physics, stack) == "2D":
+    if physics.is_echo_planar and dimension_of(physics, stack) == "2D":
         # Siemens' echo-planar diffusion states neither echo; Philips writes b = 0 into gradient echoes as well
         if not physics.is_gradient_echo and all(gradient.b_value_s_mm2 == 0 for gradient in physics.gradients):
             return Contrast("other", say("diffusion images with b = 0 only: for the correction of distortion"), is_b_zero=True)
@@ -115,7 +115,7 @@ def _short_echo(physics: Physics, stack: Stack) -> Contrast:
 def _spin_echo(physics: Physics, stack: Stack) -> Contrast:
     flair, t1, t2, stir = (bounds()[name] for name in ("flair", "t1", "t2", "stir"))
     tr, te, ti = physics.tr_ms or 0, physics.te_ms or 0, physics.ti_ms
-    words = say("{dimension} spin echo", dimension=_dimension(physics, stack))
+    words = say("{dimension} spin echo", dimension=dimension_of(physics, stack))
     is_long = tr >= flair["tr_shortest"] and te >= flair["te_shortest"]
     if ti is not None and (physics.is_inversion or is_long or ti > stir["inversion_longest"]):
         words, at = say("{words} with inversion", words=words), _times(physics)
@@ -146,7 +146,7 @@ def _inversion_unknown(physics: Physics, words: str, is_long: bool) -> Contrast:
 
 def _gradient_echo(physics: Physics, stack: Stack) -> Contrast:
     t1, t2star = bounds()["t1"], bounds()["t2star"]
-    dimension, tr, te = _dimension(physics, stack), physics.tr_ms or 0, physics.te_ms or 0
+    dimension, tr, te = dimension_of(physics, stack), physics.tr_ms or 0, physics.te_ms or 0
     words = say("{dimension} gradient echo", dimension=dimension)
     if physics.is_balanced:
         return Contrast("other", say("{words}, balanced steady state, {times}", words=words, times=_times(physics)))
@@ -239,7 +239,7 @@ def speaks_of(name: str, physics: Physics) -> bool:
     return any(f" {word} " in said for word in bounds()["words"][name])
 
 
-def _dimension(physics: Physics, stack: Stack) -> str:
+def dimension_of(physics: Physics, stack: Stack) -> str:
     """As stated; else thin slices mean 3D."""
     is_3d = physics.is_3d if physics.is_3d is not None else stack.voxel_mm[0] <= 2.0
     return "3D" if is_3d else "2D"

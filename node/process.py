@@ -133,6 +133,8 @@ def _note(decision: Decision, used: bool) -> SeriesNote:
         decision.problems,
         used,
         description=str(header.get("SeriesDescription") or ""),
+        scanner=decision.scanner,
+        protocol=decision.protocol,
     )
 
 

@@ -55,6 +55,8 @@ def _series(note: SeriesNote) -> dict[str, Any]:
         "problems": list(note.problems),
         "used": note.used,
         "description": note.description,
+        "scanner": note.scanner,
+        "protocol": note.protocol,
     }
 
 
@@ -101,9 +103,13 @@ def _gap(one: Gap) -> dict[str, Any]:
 
 
 def _profile(one: Profile) -> dict[str, Any]:
-    """The nodes from below upwards, null where there is no value."""
-    values = [None if value is None else round(value, 5) for value in one.values]
-    return {"name": one.name, "side": one.side, "unit": one.unit, "values": values}
+    """The nodes from below upwards, null where there is no value; the band of the healthy where there is one."""
+    band = {"low": _nodes(one.low), "high": _nodes(one.high), "population": one.population} if one.population else {}
+    return {"name": one.name, "side": one.side, "unit": one.unit, "values": _nodes(one.values), **band}
+
+
+def _nodes(values: tuple[float | None, ...]) -> list[float | None]:
+    return [None if value is None else round(value, 5) for value in values]
 
 
 def _object(name: str, ds: Dataset) -> dict[str, Any]:

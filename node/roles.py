@@ -19,6 +19,7 @@ from node.contrast import Contrast, bounds, contrast_of, speaks_of
 from node.errors import StudyError
 from node.frames import why_no_frames
 from node.physics import Physics, physics_of
+from node.protocol import protocol_of, scanner_of
 from node.stack import Stack, stack_of, stack_of_mosaic
 from node.study import Series
 
@@ -44,7 +45,8 @@ MAPS = frozenset(
 @dataclass(frozen=True, eq=False)
 class Decision:
     """`role` is one of `analysis.examination.ROLES`; `problems` are sentences; `usable` is False where nothing may be measured on it.
-    `is_b_zero`: diffusion images, none of them weighted: they may tell the distortion of those that are."""
+    `is_b_zero`: diffusion images, none of them weighted: they may tell the distortion of those that are. `scanner` and `protocol` are the
+    texts of `node.protocol`."""
 
     series: Series
     role: str
@@ -53,6 +55,8 @@ class Decision:
     usable: bool = True
     merit: tuple[float, ...] = ()
     is_b_zero: bool = False
+    scanner: str = ""
+    protocol: str = ""
 
 
 def decide(series: Series) -> Decision:
@@ -83,7 +87,8 @@ def _decide(series: Series) -> Decision:
     reason = _why_no_source_image(physics, stack)
     if reason:
         return Decision(series, "other", reason, usable=False)
-    return _weigh(series, physics, stack, _placed(contrast_of(physics, stack), physics, stack))
+    decision = _weigh(series, physics, stack, _placed(contrast_of(physics, stack), physics, stack))
+    return replace(decision, scanner=scanner_of(series, physics), protocol=protocol_of(decision.role, physics, stack))
 
 
 def _spectrum(series: Series) -> Decision:
