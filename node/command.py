@@ -93,6 +93,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only those delivered at least so many days ago")
     one = command("check", _check, "check settings, folders, disk, listener and destinations")
     one.add_argument("--listener", action="store_true", help="only whether the node on this machine answers")
+    one = command("norms", _norms, "the site's own healthy controls: how many, and how they are distributed")
+    one.set_defaults(act="show", name=None)
+    acts = one.add_subparsers(title="what to do", metavar="ACTION")
+    for name, text in (("show", "list them by scanner and protocol, with every measurement; so does betz norms alone"),
+                       ("add", "add healthy people: folders of answers (report.json), or of DICOM studies, which are analysed first"),
+                       ("remove", "remove a control"), ("check", "how many controls lie outside the percentiles of the others")):
+        act = acts.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        act.set_defaults(act=name)
+        act.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="the settings (TOML)")
+    acts.choices["show"].add_argument("name", nargs="?", metavar="NAME", help="a marker or a measurement; without it all")
+    acts.choices["add"].add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    acts.choices["remove"].add_argument("study", metavar="STUDY", help="its UID, or the last digits of it")
     command("markers", _markers, "list the markers: name, version, needs, gives, trust", settings=False)
     return parser
 
@@ -216,6 +228,34 @@ def _check(options: argparse.Namespace) -> int:
         print(f"{'ok  ' if right else 'FAIL'}  {sentence}", flush=True)
         failed += not right
     return 1 if failed else 0
+
+
+def _norms(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    if options.act == "add":
+        _add_norms(settings, options.folders)
+        return
+    from node import enrolment, norms_table
+
+    act = {"show": lambda: norms_table.show_lines(settings, options.name), "check": lambda: norms_table.check_lines(settings),
+           "remove": lambda: enrolment.remove_lines(settings, options.study)}  # fmt: skip
+    _lines(act[options.act]())
+
+
+def _add_norms(settings, folders: Sequence[Path]) -> None:
+    from node.enrolment import Refused, add_lines
+    from node.process import use_threads
+
+    use_threads(settings)
+    progress = _Progress()
+    try:
+        lines = add_lines(settings, folders, progress.step)
+    except Refused as refused:
+        progress.end()
+        _lines(refused.lines)
+        raise
+    progress.end()
+    _lines(lines)
 
 
 def _markers(options: argparse.Namespace) -> None:

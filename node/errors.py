@@ -7,6 +7,7 @@ BetzError
 ├── SpoolError           an instance could not be stored; carries the C-STORE status
 ├── DeliveryError        a result could not be sent
 │   └── RefusedError     the peer refused for good: sending again will not help
+├── ControlError         a study cannot be one of the site's own controls: the reason
 └── JobError             an analysis ended without a result: time, memory, crash
 
 Errors are handled in two places: the engine (per marker) and the worker (per job). The command line prints the sentence and ends
@@ -49,6 +50,10 @@ class DeliveryError(BetzError):
 
 class RefusedError(DeliveryError):
     """The peer refused for good."""
+
+
+class ControlError(BetzError):
+    """A study cannot be one of the site's own controls, or they cannot be kept."""
 
 
 class JobError(BetzError):

@@ -26,9 +26,10 @@ from analysis.support import support_of
 from analysis.volume import Diffusion, Image
 from analysis.words import joined, say
 from node.answer_folder import check_apart, check_free, headers_of, replace_folder, write, write_niftis, writing
+from node.controls import Place
 from node.errors import StudyError
 from node.language import Language
-from node.populations import norms
+from node.norms import norms_for
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
 from node.settings import Settings
@@ -48,17 +49,19 @@ def silent(step: str) -> None:
 def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dataset]:
     """Return the DICOM objects that answer one study: masks and maps first, then the report."""
     provenance = provenance_of(study, settings, datetime.now().astimezone())
-    report, images = examine(study, watch)
+    report, images = examine(study, settings, watch)
     return answer(report, images, provenance, settings)
 
 
-def examine(study: Study, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
+def examine(study: Study, settings: Settings, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
     """What the markers say of the study, and the images that they were measured on, by role."""
     start = time.monotonic()
     every = markers()
     decisions, images = images_of(study, every, watch)
     sent = frozenset(one.role for one in decisions)
-    outcomes = analyse(Examination(images, patient_of(study), watch, norms(), sent), every, time.monotonic)
+    populations, problems = norms_for(settings, study.study_instance_uid, _places(decisions, images), every)
+    study = replace(study, problems=(*study.problems, *problems))
+    outcomes = analyse(Examination(images, patient_of(study), watch, populations, sent), every, time.monotonic)
     return report_of(study, decisions, images, outcomes, time.monotonic() - start), images
 
 
@@ -79,6 +82,12 @@ def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tu
     if isinstance(diffusion := images.get("dwi"), Diffusion):
         images["dwi"], decisions = _with_reversed_b_zero(diffusion, decisions)
     return with_choice(decisions, choose(decisions)), images
+
+
+def _places(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> dict[str, Place]:
+    """By role the scanner and the protocol of the series that is measured on, where both are known."""
+    used = [one for one in decisions if one.role in images and choose(decisions).get(one.role) is one.series]
+    return {one.role: Place(one.scanner, one.protocol) for one in used if one.scanner and one.protocol}
 
 
 def _with_reversed_b_zero(image: Diffusion, decisions: tuple[Decision, ...]) -> tuple[Diffusion, tuple[Decision, ...]]:
@@ -226,7 +235,7 @@ def _process_into(
         with writing(out):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        report, images = (failure_of(study, failed), {}) if failed else examine(study, watch)
+        report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
         watch("writing the report")
         objects = answer(report, images, provenance, settings)
         with writing(out):
