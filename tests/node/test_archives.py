@@ -1,0 +1,54 @@
+"""Archives of other projects take every result object and give it back as it was: Orthanc, and dcmqrscp of DCMTK."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pydicom
+import pytest
+
+pytestmark = pytest.mark.validators
+PROGRAM = Path(__file__).with_name("archive_exchange.py")
+APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
+PACKAGES = {"Orthanc": "orthanc", "dcmqrscp": "dcmtk"}
+
+
+@pytest.fixture(params=PACKAGES)
+def archive(request) -> str:
+    """The name of an archive that can be started here."""
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed; Debian has it in {PACKAGES[request.param]}")
+    if subprocess.run([*APART, "true"], capture_output=True, timeout=30).returncode:
+        pytest.skip("this machine does not permit a network of its own (unshare), and the archive would listen to everybody without one")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def answers(scanner, result_study, tmp_path_factory) -> Path:
+    """A folder for the answer to each kind of study; one of them in German."""
+    folder = tmp_path_factory.mktemp("answers")
+    for name in result_study.KINDS:
+        german = {"language": "de", "patient_page": True} if name == "tilted" else {}
+        result_study.write_objects(result_study.kind(scanner, name), folder / name, tractography=True, **german)
+    return folder
+
+
+def test_an_archive_gives_back_what_it_got(archive, answers, tmp_path):
+    run = subprocess.run([*APART, sys.executable, PROGRAM, archive, answers, tmp_path], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for folder in answers.iterdir():
+        sent = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, folder.glob("*.dcm"))}
+        fetched = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "fetched" / folder.name).glob("*.dcm"))}
+        assert fetched.keys() == sent.keys()
+        for uid, one in sent.items():
+            assert fetched[uid].file_meta.TransferSyntaxUID == one.file_meta.TransferSyntaxUID
+            assert fetched[uid] == one, one.SeriesDescription
+
+
+def test_the_comparison_sees_a_changed_letter(result_study, scanner, tmp_path):
+    path = result_study.write_objects(result_study.case(scanner), tmp_path / "answer")[0]
+    one, other = pydicom.dcmread(path), pydicom.dcmread(path)
+    assert one == other
+    other.ContentSequence[-1].ContentSequence[0].TextValue += "."
+    assert one != other
