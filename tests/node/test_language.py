@@ -20,6 +20,7 @@ from analysis.support import support_of
 from analysis.words import say
 from node import concepts, names, wording
 from node.language import FOLDER, Language
+from node.populations import norms
 from node.provenance import encoded
 from node.report_json import report_json
 from node.text_report import text_report
@@ -153,6 +154,11 @@ def test_roles_sides_and_levels_have_a_german_name():
     levels = ("whole", "subcortical", "corona_radiata", "plic", "peduncle", "pons", "intermediate")
     words += [concepts.level_words(level) for level in levels]
     assert [word for word in words if GERMAN(word) == word and word not in {*SAME, "corona radiata"}] == []
+
+
+def test_published_populations_have_german_words():
+    said = {word for norm in norms() for word in (norm.population, norm.method)}
+    assert [word for word in said if GERMAN(word) == word] == []
 
 
 def test_a_german_report_holds_no_english(case):
