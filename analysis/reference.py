@@ -28,6 +28,11 @@ ADULT_YEARS = 18.0
 Z_975 = 1.9600  # the normal distribution's 97.5th percentile
 LEAST_PROBABILITY = 1e-300  # a value further out stands at the z of this one
 SMALL_SEX_DIFFERENCE = 0.25  # of the whole spread: half of it moves z by at most 0.13 (chosen)
+PEOPLE = {
+    "F": say("healthy women of the patient's age"),
+    "M": say("healthy men of the patient's age"),
+    None: say("healthy people of the patient's age"),
+}
 NO_POPULATION = say("no published population was measured in a comparable way; compare with the site's own controls")
 
 
@@ -95,7 +100,7 @@ class Norm:
 
     `mean` holds at `age_mean` (years) and changes by `slope_per_year` between `age_low` and `age_high`; `sd` is the spread between people,
     `sd_between_sites` that of the sites' means, all in the unit of the measurement. `n` is the size of the sample behind the norm;
-    `field` and `method` say on which scanners and how it was measured.
+    `population`, `method` and `field` are names: whose population it is, the program, the field strength. They are not translated.
     """
 
     name: str
@@ -215,10 +220,9 @@ def _of_both(norms: Sequence[Norm], age_years: float) -> Expected | str:
     error = math.hypot(first.sd_between_sites, half_difference, first.sd / math.sqrt(n))
     if 2.0 * half_difference > SMALL_SEX_DIFFERENCE * math.hypot(first.sd, error):
         return say("the study does not say the sex of the patient, and the populations of women and men differ")
-    parts = {"people": first.population, "method": first.method, "field": first.field}
-    words = say("{people}, {method}, {field}", **parts)
-    if len(norms) > 1:
-        words = say("{population} (women and men, the patient's sex is not known)", population=words)
+    people = PEOPLE[first.sex] if len(norms) == 1 else say("healthy women and men of the patient's age, whose sex is not known")
+    words = say("{people} ({population}; {method}; {field})",
+                people=people, population=first.population, method=first.method, field=first.field)  # fmt: skip
     return Expected(words, n, sum(means) / len(means), first.sd, error, max(n - 1, 1), first.source)
 
 

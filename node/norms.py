@@ -17,7 +17,7 @@ import numpy as np
 
 from analysis.controls import ENOUGH, Controls
 from analysis.examination import ROLES
-from analysis.harmonisation import LEAST_ON_SCANNER, laid_on_first
+from analysis.harmonisation import LEAST_ON_SCANNER, harmonised
 from analysis.marker import Marker
 from analysis.reference import Population
 from analysis.words import say
@@ -140,7 +140,7 @@ def _laid(
     scanners = np.array([scanner for _, scanner in people])
     covariates = np.array([(one.age_years, one.sex == "F") for one, _ in people], float)
     made = {}
-    for feature, column in zip(features, laid_on_first(table, scanners, covariates).T, strict=True):
+    for feature, column in zip(features, harmonised(table, scanners, covariates).T, strict=True):
         has = np.isfinite(column)
         if has.sum() < ENOUGH or (has & (scanners == 0)).sum() < LEAST_ON_SCANNER:
             continue

@@ -27,6 +27,7 @@ LEAST_SHOWN = 3  # values: fewer have no distribution
 NOT_NORMAL = 0.01
 USUALLY_OUTSIDE, OFTEN_OUTSIDE = 0.10, 0.50
 LEAST_PLACED = 10  # values of one person, before many outside say something
+NO_DEVICE = "The headers do not name the device: two devices of that model would count as one."
 TITLE = ("", "n", "mean", "SD", "per 10 years", "5th to 95th", "", "", "")
 
 
@@ -70,7 +71,8 @@ def _groups(every: Sequence[Marker], controls: Sequence[Control]) -> list[tuple[
 def _head(basis: Basis, people: Sequence[Control], controls: Sequence[Control]) -> list[str]:
     ages, sexes = [one.age_years for one in people], Counter(one.sex for one in people)
     who = f"{sexes['F']} women and {sexes['M']} men of {min(ages):.0f} to {max(ages):.0f} years"
-    return [where_words(basis), f"  {len(people)} controls: {who}. {_state(basis, people, controls)}"]
+    unnamed = [] if all("#" in place.scanner for _, place in basis) else [f"  {NO_DEVICE}"]
+    return [where_words(basis), f"  {len(people)} controls: {who}. {_state(basis, people, controls)}", *unnamed]
 
 
 def _state(basis: Basis, people: Sequence[Control], controls: Sequence[Control]) -> str:

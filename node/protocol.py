@@ -2,8 +2,9 @@
 
 The scanner is manufacturer, model and field strength; a digest of its serial number (else device UID, else station name) tells devices of
 one model apart. Its software is not part of it. Nothing of the patient goes in. The protocol is the physics that moves a measurement: role,
-dimension, kind of sequence, times, flip angle of a gradient echo, voxels, b-values, how many images. Scanners adapt times a little to each
-patient, so they are rounded to two digits, voxels to 0.1 mm and b-values to 50 s/mm²; classic and enhanced headers give the same text.
+dimension, kind of sequence, times, flip angle of a gradient echo, voxels, b-values and how many images have one. Scanners adapt times a
+little to each patient, so they are rounded to two digits, voxels to 0.1 mm and b-values to 50 s/mm²; classic and enhanced headers give the
+same text. Both texts are names: abbreviations of the trade and units, the same in every language.
 What a header does not say is left out; without manufacturer and model there is no scanner, without times no protocol: the text is empty.
 """
 
@@ -29,13 +30,13 @@ DIGEST_DIGITS = 8
 
 
 def scanner_of(series: Series, physics: Physics) -> str:
-    """`Siemens Skyra, 3 T, device 5f2c9a10`; empty where the header names neither manufacturer nor model."""
+    """`Siemens Skyra, 3 T, #5f2c9a10`; empty where the header names neither manufacturer nor model."""
     maker, model = vendor_of(physics.manufacturer), _text(series, "ManufacturerModelName")
     if not (maker or model):
         return ""
     device = next((text for word in ("DeviceSerialNumber", "DeviceUID", "StationName") if (text := _text(series, word))), "")
     digest = hashlib.sha256(f"{maker}|{model}|{device}".casefold().encode()).hexdigest()[:DIGEST_DIGITS]
-    parts = [f"{maker} {model}".strip(), field_words(physics.field_t), f"device {digest}" if device else "device not named"]
+    parts = [f"{maker} {model}".strip(), field_words(physics.field_t), f"#{digest}" if device else ""]
     return ", ".join(part for part in parts if part)
 
 
@@ -55,27 +56,27 @@ def field_words(field_t: float | None) -> str:
 
 
 def protocol_of(role: str, physics: Physics, stack: Stack) -> str:
-    """`t1: 3D gradient echo with inversion, TR 2300 ms, TE 3 ms, TI 900 ms, flip angle 9°, voxels 1.0 × 1.0 × 1.0 mm`; slices first."""
+    """`t1: 3D GRE IR, TR 2300 ms, TE 3 ms, TI 900 ms, 9°, 1.0 × 1.0 × 1.0 mm`; the step of the slices first."""
     if physics.is_silent:
         return ""
-    flip = f"flip angle {physics.flip_deg:.0f}°" if physics.is_gradient_echo and physics.flip_deg else ""
-    voxels = "voxels " + " × ".join(f"{size:.1f}" for size in stack.voxel_mm) + " mm"
+    flip = f"{physics.flip_deg:.0f}°" if physics.is_gradient_echo and physics.flip_deg and not physics.is_echo_planar else ""
+    voxels = " × ".join(f"{size:.1f}" for size in stack.voxel_mm) + " mm"
     parts = [_kind(physics, stack), *_times(physics), flip, _weighting(physics, stack) if role == "dwi" else "", voxels]
     return f"{role}: " + ", ".join(part for part in parts if part)
 
 
 def _kind(physics: Physics, stack: Stack) -> str:
     if physics.is_echo_planar and dimension_of(physics, stack) == "2D":
-        return "2D echo-planar"
+        return "2D EPI"
     is_gradient, is_spin = bool(physics.is_gradient_echo), bool(physics.is_spin_echo)
-    echo = "" if is_gradient == is_spin else "gradient echo" if is_gradient else "spin echo"
-    inversion = "with inversion" if physics.is_inversion or physics.ti_ms else ""
+    echo = "" if is_gradient == is_spin else "GRE" if is_gradient else "SE"
+    inversion = "IR" if physics.is_inversion or physics.ti_ms else ""
     return " ".join(part for part in (dimension_of(physics, stack), echo, inversion) if part)
 
 
 def _times(physics: Physics) -> list[str]:
     echoes = sorted({_rounded(echo) for echo in physics.echo_times_ms})
-    shown = f"{echoes[0]:g} to {echoes[-1]:g} ({len(echoes)})" if len(echoes) > 1 else f"{echoes[0]:g}" if echoes else ""
+    shown = f"{echoes[0]:g}–{echoes[-1]:g} ({len(echoes)})" if len(echoes) > 1 else f"{echoes[0]:g}" if echoes else ""
     times = (("TR", _words(physics.tr_ms)), ("TE", shown), ("TI", _words(physics.ti_ms)))
     return [f"{name} {value} ms" for name, value in times if value]
 
@@ -94,8 +95,8 @@ def _weighting(physics: Physics, stack: Stack) -> str:
     gradients = [frame.gradient for frame in physics.frames if not frame.is_derived] or list(physics.gradients)
     weighted = [one for one in gradients if (one.b_value_s_mm2 or 0) >= bounds()["dwi"]["b_least"]]
     shells = sorted({B_STEP_S_MM2 * round(one.b_value_s_mm2 / B_STEP_S_MM2) for one in weighted})
-    shown = " ".join(f"{shell:.0f}" for shell in shells) if len(shells) <= MOST_SHELLS else f"{shells[0]:.0f} to {shells[-1]:.0f}"
-    return f"b {shown} s/mm², {round(len(weighted) * stack.images_per_slice / max(len(gradients), 1))} weighted images"
+    shown = " ".join(f"{shell:.0f}" for shell in shells) if len(shells) <= MOST_SHELLS else f"{shells[0]:.0f}–{shells[-1]:.0f}"
+    return f"b {shown} s/mm² ({round(len(weighted) * stack.images_per_slice / max(len(gradients), 1))})"
 
 
 def _text(series: Series, keyword: str) -> str:

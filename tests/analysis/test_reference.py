@@ -6,8 +6,9 @@ from analysis.examination import Patient
 from analysis.reference import Norm, percentile_of, standing
 
 MANY = 1_000_000
-WOMEN = Norm("thickness", "left", None, "F", "healthy women", "3 T", "by hand", MANY, 2.4, 60, -0.01, 0.3, 0.4, 45, 75, "a source")
-MEN = replace(WOMEN, sex="M", population="healthy men", mean=2.36, n=MANY - 10)
+OF_THEM = "of the patient's age (Some study; by hand; 3 T)"
+WOMEN = Norm("thickness", "left", None, "F", "Some study", "3 T", "by hand", MANY, 2.4, 60, -0.01, 0.3, 0.4, 45, 75, "a source")
+MEN = replace(WOMEN, sex="M", mean=2.36, n=MANY - 10)
 
 
 def stands(value=2.4, error=None, age=60.0, sex="F", norms=(MEN, WOMEN), name="thickness", side="left"):
@@ -16,8 +17,8 @@ def stands(value=2.4, error=None, age=60.0, sex="F", norms=(MEN, WOMEN), name="t
 
 def test_the_mean_of_the_own_sex_is_the_middle():
     women, men = stands(2.4), stands(2.36, sex="M")
-    assert (women.population, women.n, women.z, women.percentile) == ("healthy women, by hand, 3 T", MANY, 0.0, 50.0)
-    assert (men.population, men.n, men.z, men.percentile) == ("healthy men, by hand, 3 T", MANY - 10, 0.0, 50.0)
+    assert (women.population, women.n, women.z, women.percentile) == (f"healthy women {OF_THEM}", MANY, 0.0, 50.0)
+    assert (men.population, men.n, men.z, men.percentile) == (f"healthy men {OF_THEM}", MANY - 10, 0.0, 50.0)
 
 
 def test_the_limits_hold_nine_of_ten_people():
@@ -69,7 +70,7 @@ def test_what_fits_nowhere_is_a_sentence(given, words):
 
 def test_an_unknown_sex_is_bridged_where_it_hardly_matters():
     place = stands(2.38, sex=None)
-    assert place.z == pytest.approx(0.0, abs=1e-9) and place.n == MANY - 10 and "sex is not known" in place.population
+    assert place.z == pytest.approx(0.0, abs=1e-9) and place.n == MANY - 10 and "whose sex is not known" in place.population
 
 
 def test_a_norm_without_side_and_sex_fits_every_adult():

@@ -22,7 +22,7 @@ def test_every_shipped_norm_names_its_source_and_its_people():
     assert norms()
     for norm in norms():
         assert "10." in norm.source or "http" in norm.source
-        assert norm.population.startswith("healthy") and norm.n > 100 and norm.age_low >= 18
+        assert norm.population and norm.field and norm.method and norm.n > 100 and norm.age_low >= 18
 
 
 def test_shipped_norms_are_there_once():
