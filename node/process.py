@@ -164,9 +164,13 @@ def provenance_of(study: Study, settings: Settings, made_at: datetime) -> Proven
 
 
 def answer(report: Report, images: Mapping[str, Image], provenance: Provenance, settings: Settings) -> list[Dataset]:
-    """Masks and maps first, then the report; the readable report always, the coded one where something was measured."""
+    """Masks and maps first, then the reports and pages; the readable ones always, the coded one where something was measured."""
+    from node.encapsulated_pdf import encapsulated_pdf, patient_pdf
     from node.measurement_report import measurement_report
+    from node.pages import pages
     from node.parametric_map import parametric_maps
+    from node.patient_page import patient_page
+    from node.secondary_capture import secondary_captures
     from node.segmentation import segmentations
     from node.text_report import text_report
     from node.track_set import track_sets
@@ -174,7 +178,11 @@ def answer(report: Report, images: Mapping[str, Image], provenance: Provenance, 
     masks, maps = segmentations(report, provenance, images), parametric_maps(report, provenance, images)
     tracks = track_sets(report, provenance) if settings.results.tractography else []
     coded = measurement_report(report, provenance, images, masks)
-    return [*masks, *maps, *tracks, *([coded] if coded else []), text_report(report, provenance)]
+    reports = [*([coded] if coded else []), text_report(report, provenance)]
+    paper = pages(report, provenance, images)
+    of_pages = [*secondary_captures(paper, report, provenance), encapsulated_pdf(paper, report, provenance)]
+    for_patient = [patient_pdf(patient_page(report, provenance), report, provenance)] if settings.results.patient_page else []
+    return [*masks, *maps, *tracks, *reports, *of_pages, *for_patient]
 
 
 def process_folder(

@@ -126,13 +126,14 @@ def body_part(roles: set[str]) -> str:
     return "CSPINE" if roles and all(role.startswith("cord") for role in roles) else "BRAIN"
 
 
-def finish(ds: Dataset, provenance: Provenance, kind: str, index: int = 1) -> Dataset:
-    """The object with its identity, times, equipment and UIDs: from here on it is not changed any more."""
+def finish(ds: Dataset, provenance: Provenance, kind: str, index: int = 1, series_uid: str | None = None) -> Dataset:
+    """The object with its identity, times, equipment and UIDs: from here on it is not changed any more. `series_uid`: that of a series
+    with several objects."""
     _equip(ds, provenance)
     _stamp(ds, provenance)
     _fit_text(ds, provenance.study.header)
     _identify(ds, provenance.study.header)
-    _settle_uids(ds, provenance, kind, index)
+    _settle_uids(ds, provenance, kind, index, series_uid)
     return ds
 
 
@@ -218,11 +219,12 @@ def _is_broken(keyword: str, header: Dataset) -> bool:
     return keyword in _FORMS and not re.fullmatch(_FORMS[keyword], str(header.get(keyword) or "").strip())
 
 
-def _settle_uids(ds: Dataset, provenance: Provenance, kind: str, index: int) -> None:
+def _settle_uids(ds: Dataset, provenance: Provenance, kind: str, index: int, series_uid: str | None) -> None:
     """UIDs that follow from the content: it is digested with placeholders in their places."""
     _name(ds, "2.25.0", "2.25.0", "2.25.0")
     content = uids.digest(encoded(ds))
-    _name(ds, *(provenance.uid(what, index, content) for what in (kind, f"{kind} series", f"{kind} dimensions")))
+    mine, series, dimensions = (provenance.uid(what, index, content) for what in (kind, f"{kind} series", f"{kind} dimensions"))
+    _name(ds, mine, series_uid or series, dimensions)
 
 
 def _name(ds: Dataset, instance_uid: str, series_uid: str, dimension_uid: str) -> None:

@@ -24,7 +24,8 @@ Translate = Callable[[str], str]
 
 def number_words(measurement: Measurement) -> str:
     """`0.58 ± 0.02`."""
-    places = decimals(measurement.value)
+    is_whole = measurement.uncertainty is None and float(measurement.value).is_integer()  # a score or a count
+    places = 0 if is_whole else decimals(measurement.value)
     value = say("{value:.{places}f}", value=measurement.value, places=places)
     if measurement.uncertainty is None:
         return value

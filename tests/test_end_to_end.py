@@ -129,7 +129,8 @@ class TestPhantom:
         promised_report.check(phantom.report)
         assert not [problem for series in phantom.report["series"] for problem in series["problems"]]
         assert {series["role"] for series in phantom.report["series"]} == {"t1", "flair", "swi", "dwi"}
-        assert phantom.report["not_analysed"] is None and sorted(phantom.objects()) == [9010, 9011, 9020, 9021, 9022, 9023, 9030, 9031]
+        assert phantom.report["not_analysed"] is None
+        assert sorted(phantom.objects()) == [9010, 9011, 9020, 9021, 9022, 9023, 9030, 9031, 9040, 9050]
 
     def test_every_number_is_in_the_coded_report(self, phantom):
         check_numbers(phantom)
@@ -166,13 +167,13 @@ class TestScanners:
         assert 1100 < volumes["intracranial_volume", None, None] < 1900
         assert 0.65 < volumes["brain_volume", None, None] / volumes["intracranial_volume", None, None] < 0.95
         check_tract(siemens.values("cst_diffusion"))
-        assert sorted(siemens.objects()) == [9010, 9011, 9020, 9021, 9030, 9031]
+        assert sorted(siemens.objects()) == [9010, 9011, 9020, 9021, 9030, 9031, 9040, 9050]
 
     def test_a_philips_diffusion_series_alone_is_measured(self, philips, promised_report):
         promised_report.check(philips.report)
         assert philips.report["markers"]["brain_volumes"]["outcome"] == "not measurable"
         check_tract(philips.values("cst_diffusion"))
-        assert sorted(philips.objects()) == [9010, 9011, 9020, 9030, 9031]
+        assert sorted(philips.objects()) == [9010, 9011, 9020, 9030, 9031, 9040, 9050]
 
     def test_every_number_is_in_the_coded_report(self, siemens, philips):
         check_numbers(siemens)

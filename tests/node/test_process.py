@@ -105,7 +105,7 @@ def test_what_is_no_mr_image_is_answered_as_not_analysed(scanner, tmp_path, prom
     report, objects = answered(tmp_path / "in", tmp_path / "out", promised_report)
     assert [one["why"] for one in report["series"]] == [why]
     assert {one["outcome"] for one in report["markers"].values()} == {"not measurable"}
-    assert list(objects) == [9011] and objects[9011].SOPClassUID == uid.EnhancedSRStorage
+    assert list(objects) == [9011, 9040, 9050] and objects[9011].SOPClassUID == uid.EnhancedSRStorage
     assert f"Not analysed: {report['not_analysed']}" in text_of(objects[9011]) and why in text_of(objects[9011])
     assert (objects[9011].PatientID, objects[9011].StudyInstanceUID) == ("PHANTOM", scanner.STUDY)
 
@@ -151,8 +151,9 @@ def test_two_patients_under_one_study_give_no_object_at_all(images, tmp_path, fa
 
 
 def test_the_objects_of_one_study_come_back_from_the_one_function(images):
-    (ds,) = process(read_study(images()), Settings())
+    ds, *of_pages = process(read_study(images()), Settings())
     assert ds.SeriesNumber == 9011 and "Not analysed" in text_of(ds)
+    assert {one.SeriesNumber for one in of_pages} == {9040, 9050}
 
 
 @pytest.mark.parametrize("tags", [
@@ -165,7 +166,7 @@ def test_broken_values_are_never_guessed_and_never_cost_the_answer(images, tmp_p
     for path in folder.iterdir():
         write_as_it_is(path, tags)
     report, objects = answered(folder, tmp_path / "out", promised_report)
-    assert report["patient"] == {"age_years": None, "sex": None} and list(objects) == [9011]
+    assert report["patient"] == {"age_years": None, "sex": None} and list(objects) == [9011, 9040, 9050]
     assert not {"PatientAge", "PatientSize", "PatientWeight"} & {element.keyword for element in objects[9011]}
 
 

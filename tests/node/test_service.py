@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from pydicom import dcmread
-from pynetdicom import AE, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 
 from node.check import checks
 from node.errors import BetzError
@@ -22,7 +22,6 @@ from node.service import JOURNAL, is_running, only_node, serve
 from node.settings import Destination, Listener, Settings, Storage, StudyRules, read_settings
 from node.status import cancel, purge, resend, retry, status_lines, why_lines
 
-ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 STUDY = "1.2.3.4"
 WAIT_S = 60.0
 
@@ -36,7 +35,7 @@ def _until(true, what):
 
 @pytest.fixture
 def pacs():
-    """A real peer on loopback that takes structured reports."""
+    """A real peer on loopback that takes every kind of object."""
     received = []
 
     def store(event):
@@ -44,8 +43,7 @@ def pacs():
         return 0x0000
 
     ae = AE("PACS")
-    for uid in ("1.2.840.10008.1.1", ENHANCED_SR, "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.66.4"):
-        ae.add_supported_context(uid)
+    ae.supported_contexts = [*AllStoragePresentationContexts, build_context("1.2.840.10008.1.1")]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
     yield SimpleNamespace(peer=Destination("pacs", "PACS", "127.0.0.1", server.server_address[1]), received=received)
     server.shutdown()

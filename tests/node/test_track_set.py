@@ -105,10 +105,11 @@ def test_a_series_without_a_frame_of_reference_gets_none(scanner, result_study):
 
 
 @pytest.mark.parametrize(("wanted", "numbers"), [
-    (False, [9020, 9021, 9030, 9031, 9010, 9011]), (True, [9020, 9021, 9030, 9031, 9060, 9010, 9011]),
+    (False, [9020, 9021, 9030, 9031, 9010, 9011, 9040, 9050]),
+    (True, [9020, 9021, 9030, 9031, 9060, 9010, 9011, 9040, 9050]),
 ])  # fmt: skip
 def test_it_is_part_of_the_answer_where_the_site_wants_it(scanner, result_study, wanted, numbers):
     case = result_study.case(scanner)
     provenance = replace(case.provenance, made_at=datetime(2026, 1, 2))
-    objects = answer(case.report, case.images, provenance, Settings(results=Results(wanted)))
-    assert [ds.SeriesNumber for ds in objects] == numbers
+    objects = answer(case.report, case.images, provenance, Settings(results=Results(tractography=wanted)))
+    assert list(dict.fromkeys(ds.SeriesNumber for ds in objects)) == numbers

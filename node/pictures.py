@@ -1,0 +1,213 @@
+"""Pictures for the pages: slices of the patient's own images, as radiologists look at them.
+
+A picture is a plane of the patient's body (axial, coronal, sagittal), resampled to square pixels, whatever grid the image has. The
+patient's left is on the right of axial and coronal pictures, the front on the left of sagittal ones. Outlines and lines are kept apart from
+the pixels, in millimetres from the upper left corner of the picture, so that they stay sharp on paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from analysis.volume import Volume
+
+PIXEL_MM = 0.5
+MOST_PIXELS = 600  # along either axis of a picture
+DARKEST, BRIGHTEST = 1.0, 99.7  # percentiles of what is not air
+AIR = 0.08  # of the bright end: what is darker is air
+AROUND_MM, LEAST_MM = 18.0, 90.0
+HEAD_MARGIN_MM = 4.0
+MOST_SAMPLES = 80  # along an axis of a mask
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane of the body: unit vectors (LPS) across the picture from left to right, down it, and towards the reader's `normal`; `letters`
+    at its left, right, upper and lower edge; `ends`: the letters of the negative and positive direction of the normal."""
+
+    name: str
+    across: tuple[int, int, int]
+    down: tuple[int, int, int]
+    normal: tuple[int, int, int]
+    letters: tuple[str, str, str, str]
+    ends: tuple[str, str]
+
+    @property
+    def axes(self) -> np.ndarray:
+        """The three vectors as rows."""
+        return np.array([self.across, self.down, self.normal], float)
+
+
+AXIAL = Plane("axial", (1, 0, 0), (0, 1, 0), (0, 0, 1), ("R", "L", "A", "P"), ("F", "H"))
+CORONAL = Plane("coronal", (1, 0, 0), (0, 0, -1), (0, 1, 0), ("R", "L", "H", "F"), ("A", "P"))
+SAGITTAL = Plane("sagittal", (0, 1, 0), (0, 0, -1), (1, 0, 0), ("A", "P", "H", "F"), ("R", "L"))
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line on a picture: points (n, 2) across and down, mm from the upper left corner; `halo`: with a dark edge, on colours."""
+
+    points: np.ndarray
+    color: str
+    width: float = 1.0
+    halo: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """`pixels` uint8, (row, column) grey or (row, column, 3) colour, of `pixel_mm`; `at_mm`: where along the normal it lies (LPS)."""
+
+    pixels: np.ndarray
+    pixel_mm: float
+    plane: Plane
+    at_mm: float
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Width and height."""
+        return self.pixels.shape[1] * self.pixel_mm, self.pixels.shape[0] * self.pixel_mm
+
+    @property
+    def place(self) -> str:
+        """Where it lies, as viewers write it: `H 43 mm`."""
+        return f"{self.plane.ends[self.at_mm >= 0]} {abs(self.at_mm):.0f} mm"
+
+
+@dataclass(frozen=True)
+class Box:
+    """What a picture shows: the first and last mm along the plane's across and down vectors."""
+
+    across: tuple[float, float]
+    down: tuple[float, float]
+
+
+def voxels_lps(mask: np.ndarray, lps_from_index: np.ndarray) -> np.ndarray:
+    """Centres of voxels of a mask, LPS mm: (n, 3). Of a large mask every second or third along each axis: enough to find its place."""
+    held = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    if not len(held[0]):
+        return np.zeros((0, 3))
+    low, step = np.array([found[0] for found in held]), np.array([max((found[-1] - found[0]) // MOST_SAMPLES, 1) for found in held])
+    part = mask[tuple(slice(found[0], found[-1] + 1, each) for found, each in zip(held, step, strict=True))]
+    return (np.argwhere(part) * step + low) @ lps_from_index[:3, :3].T + lps_from_index[:3, 3]
+
+
+def largest_section_mm(points_lps: np.ndarray, plane: Plane) -> float:
+    """Where along the normal most of the points lie: the middle of the fullest 3 mm. The points must not be none."""
+    along = points_lps @ plane.axes[2]
+    bins = np.floor(along - along.min()).astype(int)
+    full = ndimage.uniform_filter1d(np.bincount(bins).astype(float), 3, mode="constant")
+    best = np.flatnonzero(full >= full.max() - 1e-9)
+    return float(along.min() + best[len(best) // 2] + 0.5)
+
+
+def box_around(points_lps: np.ndarray, plane: Plane, margin_mm: float = AROUND_MM, least_mm: float = LEAST_MM) -> Box:
+    """The box around points (n, 3), with a margin, and not smaller than `least_mm` along either axis."""
+    ends = []
+    for axis in plane.axes[:2]:
+        along = points_lps @ axis
+        middle, half = (along.min() + along.max()) / 2, max((along.max() - along.min()) / 2 + margin_mm, least_mm / 2)
+        ends.append((float(middle - half), float(middle + half)))
+    return Box(*ends)
+
+
+def box_of_head(image: Volume, plane: Plane) -> Box:
+    """What is not air; all of the image where there is no air around it."""
+    step = np.maximum(np.array(image.array.shape) // 64, 1)
+    coarse = np.asarray(image.array[:: step[0], :: step[1], :: step[2]], np.float32)
+    bright = np.percentile(coarse, BRIGHTEST)
+    solid = ndimage.binary_opening(coarse > AIR * bright) if min(coarse.shape) > 4 else coarse > AIR * bright
+    index_from_coarse = np.diag([*step.astype(float), 1.0])
+    points = voxels_lps(solid if solid.any() else np.ones(coarse.shape, bool), image.lps_from_index @ index_from_coarse)
+    return box_around(points, plane, HEAD_MARGIN_MM, 20.0)
+
+
+def _grid(box: Box) -> tuple[float, int, int]:
+    """Pixel size, rows and columns of a picture of that box."""
+    width, height = box.across[1] - box.across[0], box.down[1] - box.down[0]
+    pixel_mm = max(PIXEL_MM, width / MOST_PIXELS, height / MOST_PIXELS)
+    return pixel_mm, max(round(height / pixel_mm), 1), max(round(width / pixel_mm), 1)
+
+
+def section(image: Volume, plane: Plane, at_mm: float, box: Box, order: int = 1) -> np.ndarray:
+    """The image on the plane, float32 (row, column), 0 outside of its field. `order`: 0 nearest voxel, 1 linear."""
+    pixel_mm, rows, columns = _grid(box)
+    across = box.across[0] + (np.arange(columns) + 0.5) * pixel_mm
+    down = box.down[0] + (np.arange(rows) + 0.5) * pixel_mm
+    index_from_lps = np.linalg.inv(image.lps_from_index)
+    turn = index_from_lps[:3, :3] @ plane.axes.T
+    start = turn[:, 2] * at_mm + index_from_lps[:3, 3]
+    index = start[:, None, None] + turn[:, 0, None, None] * across[None, None] + turn[:, 1, None, None] * down[None, :, None]
+    low = np.maximum(np.floor(index.min(axis=(1, 2))).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(index.max(axis=(1, 2))).astype(int) + 2, image.array.shape)
+    if (low >= high).any():
+        return np.zeros((rows, columns), np.float32)
+    part = np.asarray(image.array[tuple(slice(*ends) for ends in zip(low, high, strict=True))], np.float32)
+    # to the outer edge of the last voxels: a slice that is one voxel thick is seen from its face as well
+    inside = np.all([(one >= -0.5) & (one <= size - 0.5) for one, size in zip(index, image.array.shape, strict=True)], axis=0)
+    found = ndimage.map_coordinates(part, index - low[:, None, None], order=order, mode="nearest", output=np.float32)
+    return np.where(inside & np.isfinite(found), found, 0.0)
+
+
+def window_of(image: Volume) -> tuple[float, float]:
+    """What is shown black and white: percentiles of what is not air."""
+    step = [max(size // 64, 1) for size in image.array.shape]
+    coarse = np.asarray(image.array[:: step[0], :: step[1], :: step[2]], np.float32)
+    coarse = coarse[np.isfinite(coarse)]
+    bright = float(np.percentile(coarse, BRIGHTEST)) if coarse.size else 1.0
+    tissue = coarse[coarse > AIR * bright]
+    if not tissue.size:
+        return 0.0, 1.0
+    black, white = np.percentile(tissue, [DARKEST, BRIGHTEST])
+    black = min(float(black), 0.3 * float(white))
+    return black, max(float(white), black + 1e-6)
+
+
+def grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Values as grey, uint8."""
+    black, white = window
+    return np.round(255 * np.clip((values - black) / (white - black), 0, 1)).astype(np.uint8)
+
+
+def colored(values: np.ndarray, window: tuple[float, float], name: str) -> np.ndarray:
+    """Values in a colour map, uint8 (row, column, 3); black where there is none (0)."""
+    from matplotlib import colormaps
+
+    table = (np.array(colormaps[name](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
+    return np.where((values != 0)[..., None], table[grey(values, window)], np.uint8(0))
+
+
+def painted(pixels: np.ndarray, values: np.ndarray, window: tuple[float, float], name: str) -> np.ndarray:
+    """Grey pixels with a map in colour over them, where it has values."""
+    return np.where((values != 0)[..., None], colored(values, window, name), np.repeat(pixels[..., None], 3, axis=2))
+
+
+def outline(mask: np.ndarray, lps_from_index: np.ndarray, plane: Plane, at_mm: float, box: Box) -> list[np.ndarray]:
+    """The outlines of a mask on the plane, each (n, 2), mm from the upper left corner; empty where the plane misses it."""
+    from skimage.measure import find_contours
+
+    held = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    if not len(held[0]):
+        return []
+    low = np.array([max(found[0] - 2, 0) for found in held])
+    part = np.pad(mask[tuple(slice(start, found[-1] + 3) for start, found in zip(low, held, strict=True))].astype(np.float32), 1)
+    index_from_index = np.eye(4)
+    index_from_index[:3, 3] = low - 1
+    values = section(Volume(part, lps_from_index @ index_from_index), plane, at_mm, box)
+    pixel_mm = _grid(box)[0]
+    return [(found[:, ::-1] - 0.5) * pixel_mm for found in find_contours(np.pad(values, 1), 0.5) if len(found) > 3]
+
+
+def projected(lines_lps: Iterable[np.ndarray], plane: Plane, box: Box) -> list[np.ndarray]:
+    """Lines (n, 3) LPS seen along the normal: (n, 2), mm from the upper left corner."""
+    corner = np.array([box.across[0], box.down[0]])
+    return [np.asarray(line, float) @ plane.axes[:2].T - corner for line in lines_lps]
+
+
+def take(image: Volume, plane: Plane, at_mm: float, box: Box, window: tuple[float, float], lines: Sequence[Line] = ()) -> Picture:
+    """A grey picture of a plane."""
+    return Picture(grey(section(image, plane, at_mm, box), window), _grid(box)[0], plane, at_mm, tuple(lines))

@@ -1,0 +1,96 @@
+"""Which sequences an examination for suspected ALS should have, and which of them this study brought.
+
+No trial network's table of sequences could be read; the list is the practical minimum that the markers and the exclusion of other causes
+ask for. A sequence counts as there when a series of its role was measured on; it counts as limited when something is wrong with that
+series, and as not used when only unusable series of that role came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.outcome import Finding
+from analysis.report import Report, SeriesNote
+from analysis.volume import Diffusion, Image
+from analysis.words import Words, joined, say
+
+CAME, LIMITED, UNUSED, MISSING = say("came"), say("limited"), say("not used"), say("missing")
+LEAST_DIRECTIONS, B_ZERO_S_MM2 = 6, 50.0  # of a tensor
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """`roles`: any of them is this sequence. `directions`: how many diffusion directions it needs."""
+
+    name: Words
+    why: Words
+    roles: tuple[str, ...]
+    is_optional: bool = False
+    directions: int = 0
+
+
+SEQUENCES = (
+    Sequence(say("3D T1, 1 mm, down to C3"), say("motor cortex, brain and brainstem; the frame for all other series"), ("t1",)),
+    Sequence(say("3D FLAIR"), say("signal of the corticospinal tract; lesions of other causes"), ("flair",)),
+    Sequence(say("SWI or multi-echo T2*, whole motor strip"), say("iron in the motor cortex (motor band sign)"), ("swi", "t2star")),
+    Sequence(say("DWI with ADC"), say("acute infarct; tells bright diffusion from T2 shine-through"), ("dwi",)),
+    Sequence(say("DTI, same protocol for every patient"), say("integrity of corticospinal tract and callosum"), ("dwi",),
+             directions=LEAST_DIRECTIONS),
+    Sequence(say("3D T2 of the cervical cord, about 0.8 mm"), say("cord compression, which can look like ALS; cord atrophy"), ("cord_t2",)),
+    Sequence(say("MR spectroscopy of the motor cortex"), say("loss of neurons (NAA)"), ("mrs",), is_optional=True),
+    Sequence(say("fMRI"), say("function of the motor cortex"), ("bold",), is_optional=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence of the list, how it stands with this study, and what there is to say; `series` are the descriptions of what came."""
+
+    sequence: Sequence
+    state: Words
+    series: tuple[str, ...] = ()
+    remark: str = ""
+
+
+def rows(report: Report, images: Mapping[str, Image]) -> tuple[Row, ...]:
+    """The list, compared with the study."""
+    limits = {one.level: one for outcome in report.outcomes for one in outcome.findings if one.name == "image_quality"}
+    return tuple(_row(sequence, report, images, limits) for sequence in SEQUENCES)
+
+
+def _row(sequence: Sequence, report: Report, images: Mapping[str, Image], limits: Mapping[str | None, Finding]) -> Row:
+    notes = [note for note in report.series if note.role in sequence.roles]
+    used = [note for note in notes if note.used]
+    if sequence.directions and used and (count := directions_of(images.get("dwi"))) < sequence.directions:
+        said = say("the diffusion series has {count} directions; a tensor needs {least}", count=count, least=sequence.directions)
+        return Row(sequence, MISSING, (), said)
+    if not notes:
+        return Row(sequence, MISSING)
+    names = tuple(note.description for note in (used or notes) if note.description)
+    said = _remark(used or notes, limits)
+    if not used:
+        return Row(sequence, UNUSED, names, said)
+    return Row(sequence, LIMITED if said else CAME, names, said)
+
+
+def _remark(notes: list[SeriesNote], limits: Mapping[str | None, Finding]) -> str:
+    """What is wrong with the series, and what the look at their quality found."""
+    said = [problem for note in notes for problem in note.problems]
+    found = [limits[note.role] for note in notes if note.used and note.role in limits]
+    said += [one.reason for one in found if one.value == "present" and one.reason]
+    return joined(dict.fromkeys(said), "; ") if said else ""
+
+
+def directions_of(image: Image | None) -> int:
+    """How many different directions of diffusion weighting a series has; a direction and its opposite are one."""
+    if not isinstance(image, Diffusion):
+        return 0
+    vectors = image.b_vectors_lps[image.b_values_s_mm2 > B_ZERO_S_MM2]
+    kept: list[np.ndarray] = []
+    for vector in vectors:
+        if all(abs(float(vector @ other)) < 0.99 for other in kept):
+            kept.append(vector)
+    return len(kept)
