@@ -35,13 +35,6 @@ INSERTED = (
     say("slice"), say("row"), say("column"), say("phase"), say("real"), say("imaginary"), say("sagittal"), say("coronal"), say("axial"),
     say("single voxel"), say("internal capsule"), say("susceptibility-weighted"), say("T2*-weighted"), say("callosal motor segment"),
 )  # fmt: skip
-# What config/populations.csv says of the people and how they were measured.
-OF_POPULATIONS = (
-    say("healthy women of the patient's age (Braincharts model, UK Biobank)"),
-    say("healthy men of the patient's age (Braincharts model, UK Biobank)"),
-    say("precentral gyrus measured with FreeSurfer (Desikan-Killiany)"),
-    say("postcentral gyrus measured with FreeSurfer (Desikan-Killiany)"),
-)
 
 
 def words(name: str) -> str:
