@@ -104,9 +104,10 @@ class ControlFolder:
         number, issuer = (" ".join(str(ds.get(word) or "").split()).casefold() for word in ("PatientID", "IssuerOfPatientID"))
         if not number:
             raise ControlError("has no Patient ID, so that nobody can tell whether this person was added before")
-        return hmac.new(self._secret(), f"{issuer}|{number}".encode(), hashlib.sha256).hexdigest()[:PERSON_DIGITS]
+        return hmac.new(self.secret(), f"{issuer}|{number}".encode(), hashlib.sha256).hexdigest()[:PERSON_DIGITS]
 
-    def _secret(self) -> bytes:
+    def secret(self) -> bytes:
+        """The site's own random bytes, made once. ControlError where they are lost."""
         path = self.folder / SECRET
         if path.exists():
             return path.read_bytes()
@@ -153,6 +154,13 @@ def header_beside(report: Path, document: Mapping[str, Any]) -> Dataset:
     raise ControlError("stands alone: the DICOM objects of the answer, which say whose it is, must lie beside it")
 
 
+def check_age_and_sex(age_years: float | None, sex: str | None) -> None:
+    """ControlError where one is not known."""
+    missing = [word for word, is_there in (("age", age_years is not None), ("sex", sex in ("F", "M"))) if not is_there]
+    if missing:
+        raise ControlError(f"says no {' and no '.join(missing)} of the person, which a norm needs")
+
+
 def control_of(document: Mapping[str, Any], person: str, markers: tuple[Marker, ...]) -> tuple[Control, tuple[str, ...]]:
     """The control that a report.json tells of, and what of it was left out. ControlError where it cannot be one."""
     try:
@@ -163,9 +171,7 @@ def control_of(document: Mapping[str, Any], person: str, markers: tuple[Marker, 
 
 def _checked(document: Mapping[str, Any], person: str, markers: tuple[Marker, ...]) -> tuple[Control, tuple[str, ...]]:
     patient, used = document["patient"], [one for one in document["series"] if one["used"]]
-    there = {"age": patient["age_years"] is not None, "sex": patient["sex"] in ("F", "M")}
-    if not all(there.values()):
-        raise ControlError(f"says no {' and no '.join(word for word in there if not there[word])} of the person, which a norm needs")
+    check_age_and_sex(patient["age_years"], patient["sex"])
     if used and not any("scanner" in one for one in used):
         raise ControlError("was written by a version that did not tell scanner and protocol; analyse the study again")
     places = {one["role"]: Place(one["scanner"], one["protocol"]) for one in used if one["scanner"] and one["protocol"]}

@@ -16,12 +16,12 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from analysis.marker import markers
-from node.controls import ControlFolder, control_of, header_beside
+from node.controls import ControlFolder, check_age_and_sex, control_of, header_beside
 from node.errors import BetzError, ControlError
 from node.process import Watch, examine, silent
 from node.report_json import report_json
 from node.settings import Settings
-from node.study import Study, check_one_patient, read_studies
+from node.study import Study, check_one_patient, patient_of, read_studies
 
 
 def add_lines(settings: Settings, folders: Sequence[Path], watch: Watch = silent) -> list[str]:
@@ -30,6 +30,7 @@ def add_lines(settings: Settings, folders: Sequence[Path], watch: Watch = silent
     What cannot be a control is a sentence in a ControlError at the end; the others are kept.
     """
     store, lines, refused = ControlFolder(settings.storage.folder), [], []
+    store.secret()
     for folder in folders:
         if not folder.is_dir():
             raise ControlError(f"{folder} is not a folder.")
@@ -87,6 +88,7 @@ def _answer(path: Path) -> tuple[Mapping[str, Any], Dataset]:
 
 def _analysed(study: Study, settings: Settings, watch: Watch) -> tuple[Mapping[str, Any], Dataset]:
     check_one_patient(study)
+    check_age_and_sex(patient_of(study).age_years, patient_of(study).sex)
     watch(f"study {study.study_instance_uid}")
     report, _ = examine(study, settings, watch)
     return report_json(report, {}), study.header
