@@ -180,7 +180,7 @@ def quality_line(paper: Paper, findings: Sequence[Finding]) -> Paragraph:
     for one in findings:
         series = words(one.level or "")
         if one.value == "absent":
-            said.append(f"{escape(paper.words(say('{series}: sufficient', series=series)))}")
+            said.append(escape(paper.words(say("{series}: sufficient", series=series))))
         else:
             limited = one.value == "present"
             text = say("{series}: limited, {reason}", series=series, reason=one.reason) if limited else \

@@ -33,7 +33,7 @@ GERMAN = Language("de")
 ENGLISH = re.compile(r"\b(the|of|and|is|are|were|not|no|with|without|it|its|this|that|to|by|for|from|left|right|measured)\b", re.IGNORECASE)
 # The same in both languages, or the name of something.
 SAME = {
-    "BOLD", "DTI", "DWI", "FLAIR", "Hz", "MRS", "Median", "Pons", "SNR", "SWI", "T1", "T2", "T2*",
+    "BOLD", "DTI", "DWI", "FA", "FLAIR", "Hz", "MD", "MRS", "Median", "Name", "Pons", "SNR", "SWI", "T1", "T2", "T2*",
     "axial", "frontal", "lateral", "medial", "mm", "mm2/s", "ppm", "sagittal", "um2/ms",
 }  # fmt: skip
 
