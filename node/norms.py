@@ -26,6 +26,7 @@ from node.populations import norms
 from node.settings import Settings
 
 VOLUME_SHARES = {f"{part}_volume": f"{part}_share" for part in ("midbrain", "pons", "medulla")}
+Value = tuple[float, float | None]  # and its error
 Basis = tuple[tuple[str, Place], ...]  # role and place of each series that a measurement rests on
 
 
@@ -52,13 +53,14 @@ def norms_for(
 def populations_of(marker: Marker, places: Mapping[str, Place], controls: Sequence[Control]) -> list[Controls]:
     """The controls as populations of every measurement of one marker, for a patient whose series were made there."""
     known = with_version(controls, marker)
-    features = dict.fromkeys(feature for one in known for feature in values_of(one, marker.name))
+    found = {one.study: values_of(one, marker.name) for one in known}
+    features = dict.fromkeys(feature for values in found.values() for feature in values)
     bases = {feature: basis_of(marker, feature.level, places) for feature in features}
     made: list[Controls] = []
     for basis in dict.fromkeys(basis for basis in bases.values() if basis):
         mine = [feature for feature in features if bases[feature] == basis]
         for group in ([one for one in mine if one.node is None], [one for one in mine if one.node is not None]):
-            made += _populations(marker, basis, group, known) if group else []
+            made += _populations(marker, basis, group, known, found) if group else []
     return made
 
 
@@ -74,7 +76,7 @@ def basis_of(marker: Marker, level: str | None, places: Mapping[str, Place]) -> 
     return None if None in roles else tuple((role, places[role]) for role in roles)
 
 
-def values_of(control: Control, marker: str) -> dict[Feature, tuple[float, float | None]]:
+def values_of(control: Control, marker: str) -> dict[Feature, Value]:
     """Every value of a marker with its error, by feature; parts of the brainstem also as shares of the intracranial volume."""
     measured = control.markers[marker]
     found = {Feature(*key): value for key, value in measured.values.items() if not _is_partial(key, measured)}
@@ -88,7 +90,7 @@ def _is_partial(key: Key, measured: Measured) -> bool:
     return key[0] == "cst_fa_asymmetry" and not all(("cst_fa", side, "whole") in measured.values for side in ("left", "right"))
 
 
-def _shares(control: Control, measured: Measured) -> dict[Feature, tuple[float, float | None]]:
+def _shares(control: Control, measured: Measured) -> dict[Feature, Value]:
     """Percent of the intracranial volume, as the marker compares them."""
     volumes = control.markers.get("brain_volumes")
     whole = volumes.values.get(("intracranial_volume", None, None)) if volumes else None
@@ -100,11 +102,12 @@ def _shares(control: Control, measured: Measured) -> dict[Feature, tuple[float, 
     return shares
 
 
-def _populations(marker: Marker, basis: Basis, features: list[Feature], controls: list[Control]) -> list[Controls]:
+def _populations(
+    marker: Marker, basis: Basis, features: list[Feature], controls: list[Control], found: Mapping[str, Mapping[Feature, Value]]
+) -> list[Controls]:
     """The populations of the features that rest on one basis; harmonised where it alone has too few."""
     people = _people(marker, features[0].level, basis, controls)
     here = [one for one, scanner in people if scanner == 0]
-    found = {one.study: values_of(one, marker.name) for one, _ in people}
     counts = {feature: sum(feature in found[one.study] for one in here) for feature in features}
     few = [feature for feature in features if counts[feature] < ENOUGH]
     made = [_own(feature, basis, [(one, found[one.study][feature]) for one in here if feature in found[one.study]])
@@ -125,7 +128,7 @@ def _people(marker: Marker, level: str | None, basis: Basis, controls: list[Cont
     return list(once.values())
 
 
-def _own(feature: Feature, basis: Basis, people: list[tuple[Control, tuple[float, float | None]]]) -> Controls:
+def _own(feature: Feature, basis: Basis, people: list[tuple[Control, Value]]) -> Controls:
     ages = [one.age_years for one, _ in people]
     words = say("own healthy controls of {low:.0f} to {high:.0f} years ({where})", low=min(ages), high=max(ages), where=where_words(basis))
     values, errors = zip(*(pair for _, pair in people), strict=True)
@@ -133,7 +136,7 @@ def _own(feature: Feature, basis: Basis, people: list[tuple[Control, tuple[float
 
 
 def _laid(
-    features: list[Feature], basis: Basis, people: list[tuple[Control, int]], found: Mapping[str, Mapping[Feature, tuple]]
+    features: list[Feature], basis: Basis, people: list[tuple[Control, int]], found: Mapping[str, Mapping[Feature, Value]]
 ) -> dict[Feature, Controls]:
     """The populations of all scanners, laid on that of the basis; without those that have too few even so."""
     table = np.array([[found[one.study].get(feature, (np.nan,))[0] for feature in features] for one, _ in people], float)

@@ -89,6 +89,14 @@ def test_nobody_imports_the_worker_or_the_command_line(path):
     assert not found or path.name == "service.py", "only the service puts the worker to work"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "analysis" / "markers").glob("[a-z]*.py")), ids=lambda path: path.name)
+def test_every_measurement_of_a_marker_can_be_placed_in_a_population(path):
+    """`Measurement(…, **placed(…))`: words of its own would hide the site's controls."""
+    calls = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Call)]
+    made = [one for one in calls if isinstance(one.func, ast.Name) and one.func.id == "Measurement"]
+    assert made and all(any(keyword.arg is None for keyword in one.keywords) for one in made)
+
+
 @pytest.mark.parametrize("path", NODE + ANALYSIS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_module_states_its_policy(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
