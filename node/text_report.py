@@ -66,12 +66,13 @@ def _sections(report: Report, language: Language) -> list[Dataset]:
     measured = [outcome for outcome in report.outcomes if outcome.outcome == MEASURED]
     measurements = [one for outcome in measured for one in outcome.measurements]
     findings = [wording.wrapped(language(wording.finding_line(one))) for outcome in report.outcomes for one in outcome.findings]
+    support = [wording.wrapped(language(line)) for line in wording.support_lines(report)]
     series = [*(wording.series_line(number, note) for number, note in enumerate(report.series, start=1)), *report.problems]
     notes = [line for outcome in report.outcomes for line in wording.note_lines(outcome)]
     comments = [*wording.reference_lines(measurements), *wording.method_lines(measurements), *notes]
     sections = [
         _section(concepts.SUMMARY, concepts.CONCLUSION, [*wording.not_analysed_lines(report), *report.summary], language),
-        _section(concepts.SUPPORT, concepts.FINDING, wording.support_lines(report), language),
+        _section(concepts.SUPPORT, concepts.FINDING, support, language),
         _section(concepts.FINDINGS, concepts.FINDING, findings, language),
         _measurements(report, language),
         _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report), language),

@@ -114,4 +114,5 @@ def test_what_each_finding_weighs_is_said_with_its_source(scanner, result_study)
     report = replace(case.report, support=support_of([band, bright]))
     lines = sections(read(report, case.provenance))["Support for upper motor neuron involvement"]
     assert lines[0].startswith("motor band sign on the left: present; likelihood ratio 6.73") and "10.1002/acn3.52066" in lines[0]
-    assert lines[-1].endswith("likelihood ratio between 6.7 and 10.0.")
+    assert lines[-1].endswith("likelihood ratio between\r\n  6.7 and 10.0.")
+    assert max(len(line) for sentence in lines for line in sentence.split("\r\n")) <= 100, "viewers do not break the lines of a finding"
