@@ -179,7 +179,7 @@ def _prepared(physics: Physics, words: str) -> Contrast | None:
     if physics.is_prepared:
         return Contrast("t1", say("{words} with preparation, {times}", words=words, times=_times(physics)))
     if (physics.tr_ms or 0) >= t1["cycle_shortest"] and (physics.flip_deg or 90) <= t1["cycle_flip_longest"]:
-        said = say("{words}, {times}, flip angle {flip_deg:.0f}°", words=words, times=_times(physics), flip_deg=physics.flip_deg)
+        said = say("{words}, {times}, flip angle {flip:.0f}°", words=words, times=_times(physics), flip=physics.flip_deg)
         return Contrast("t1", say("{said}: the repetition time is that of an inversion cycle", said=said))
     return None
 

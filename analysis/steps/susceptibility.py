@@ -60,8 +60,8 @@ def undistorted(series: Diffusion, b_zero: Volume, brain: np.ndarray) -> tuple[D
         shift = shift_between(b_zero, series.reversed_b_zero, series.phase_axis, brain)
     except NotMeasurable as refusal:
         return series, say(
-            "Distortion along the phase encoding was not corrected: {refusal}; {displaced}.",
-            refusal=refusal.reason, displaced=MAY_BE_DISPLACED,
+            "Distortion along the phase encoding was not corrected: {reason}; {displaced}.",
+            reason=refusal.reason, displaced=MAY_BE_DISPLACED,
         )
     return shift.undone(series), say(
         "Distortion along the phase encoding was corrected with a b = 0 series of reversed direction (largest shift {largest_mm:.1f} mm); "
