@@ -48,9 +48,9 @@ class Line:
 class Controls:
     """One measurement in the site's own controls: one entry of each tuple per person.
 
-    `uncertainty` is the usual error of the measurement in them. `node`: the place on a profile. `scanners`, where they were harmonised:
-    the number of each person's scanner, 0 for that of the patient, whose values are as measured there; the others' were laid on it.
-    `note` is set while they are too few; `who` names them for the site.
+    `uncertainty` is the usual error of the measurement in them, `uncertain_share` the same as a share of the value. `node`: the place on a
+    profile. `scanners`, where they were harmonised: the number of each person's scanner, 0 for that of the patient, whose values are as
+    measured there; the others' were laid on it. `note` is set while they are too few; `who` names them for the site.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Controls:
     sexes: tuple[str, ...]
     values: tuple[float, ...]
     uncertainty: float = 0.0
+    uncertain_share: float = 0.0
     node: int | None = None
     scanners: tuple[int, ...] = ()
     note: str | None = None
@@ -74,7 +75,8 @@ class Controls:
         at = self._row(patient.age_years, patient.sex if with_sex else None)
         error = line.sd * math.sqrt(self._leverage(patient.age_years, at, line))
         mean = float(at @ line.weights)
-        return Expected(self.population, len(self.values), mean, line.sd, error, line.degrees, SOURCE, self.uncertainty)
+        return Expected(self.population, len(self.values), mean, line.sd, error, line.degrees, SOURCE, self.uncertainty,
+                        self.uncertain_share)  # fmt: skip
 
     def _why_not(self, patient: Patient) -> str | None:
         low, high = min(self.ages), max(self.ages)

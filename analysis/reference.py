@@ -41,7 +41,8 @@ class Expected:
     """What the healthy of one age and sex have, in the unit of the measurement.
 
     `sd` is the spread between people as it was measured, known with `degrees` of freedom; `error_of_mean` one standard error of the mean
-    for this patient: of the sample, the site, the sex. `measured_with` is the error of measurement that `sd` holds already.
+    for this patient: of the sample, the site, the sex. `measured_with` is the error of measurement that `sd` holds already, and
+    `measured_share` the same as a share of the value: an error is usual where it is no larger than one of the two.
     """
 
     population: str
@@ -52,31 +53,34 @@ class Expected:
     degrees: float
     source: str
     measured_with: float = 0.0
+    measured_share: float = 0.0
 
-    def spread(self, uncertainty: float | None) -> float:
-        """The spread that a healthy person's value has about the mean, where it is measured with one standard error `uncertainty`."""
-        return math.hypot(self.sd, self.error_of_mean, self._more(uncertainty))
+    def spread(self, more: float = 0.0) -> float:
+        """The spread that a healthy person's value has about the mean; `more`: an error that it has beside the usual ones."""
+        return math.hypot(self.sd, self.error_of_mean, more)
 
-    def limits(self, uncertainty: float | None = None) -> tuple[float, float]:
+    def limits(self, more: float = 0.0) -> tuple[float, float]:
         """The 5th and the 95th percentile."""
-        reach = float(stdtrit(self.degrees, 0.95)) * self.spread(uncertainty)
+        reach = float(stdtrit(self.degrees, 0.95)) * self.spread(more)
         return self.mean - reach, self.mean + reach
 
     def place(self, value: float, uncertainty: float | None) -> Reference:
-        spread = self.spread(uncertainty)
-        probability = float(stdtr(self.degrees, (value - self.mean) / spread))
-        low, high = self.limits(uncertainty)
-        return Reference(self.population, self.n, _normal_score(self.degrees, (value - self.mean) / spread), 100.0 * probability,
-                         *self._interval(value, uncertainty), self.mean, spread, low, high, self.source)  # fmt: skip
+        """Where a value with one standard error `uncertainty` stands."""
+        more = self._more(value, uncertainty or 0.0)
+        spread = self.spread(more)
+        t = (value - self.mean) / spread
+        return Reference(self.population, self.n, _normal_score(self.degrees, t), 100.0 * float(stdtr(self.degrees, t)),
+                         *self._interval(value, more), self.mean, spread, *self.limits(more), self.source)  # fmt: skip
 
-    def _more(self, uncertainty: float | None) -> float:
+    def _more(self, value: float, uncertainty: float) -> float:
         """What this measurement is less sure than those that the spread comes from."""
-        return math.sqrt(max((uncertainty or 0.0) ** 2 - self.measured_with**2, 0.0))
+        usual = max(self.measured_with, self.measured_share * abs(value))
+        return math.sqrt(max(uncertainty**2 - usual**2, 0.0))
 
-    def _interval(self, value: float, uncertainty: float | None) -> tuple[float, float]:
+    def _interval(self, value: float, more: float) -> tuple[float, float]:
         """Between which percentiles of people the value lies with a probability of 95 %, as mean, spread and the value are known."""
         z = (value - self.mean) / self.sd
-        error = math.hypot(self._more(uncertainty) / self.sd, self.error_of_mean / self.sd, z / math.sqrt(2.0 * self.degrees))
+        error = math.hypot(more / self.sd, self.error_of_mean / self.sd, z / math.sqrt(2.0 * self.degrees))
         return percentile_of(z - Z_975 * error), percentile_of(z + Z_975 * error)
 
 

@@ -132,7 +132,7 @@ def _own(feature: Feature, basis: Basis, people: list[tuple[Control, Value]]) ->
     ages = [one.age_years for one, _ in people]
     words = say("own healthy controls of {low:.0f} to {high:.0f} years ({where})", low=min(ages), high=max(ages), where=where_words(basis))
     values, errors = zip(*(pair for _, pair in people), strict=True)
-    return _controls(feature, words, [one for one, _ in people], list(values), _error(list(errors)))
+    return _controls(feature, words, [one for one, _ in people], list(values), list(errors))
 
 
 def _laid(
@@ -152,7 +152,7 @@ def _laid(
         words = say("own healthy controls of {low:.0f} to {high:.0f} years on {count} scanners, harmonised by ComBat ({where})",
                     low=min(ages), high=max(ages), count=len(set(scanners[has])), where=where_words(basis))  # fmt: skip
         errors = [found[one.study][feature][1] for one in kept]
-        made[feature] = _controls(feature, words, kept, column[has].tolist(), _error(errors), tuple(scanners[has].tolist()))
+        made[feature] = _controls(feature, words, kept, column[has].tolist(), errors, tuple(scanners[has].tolist()))
     return made
 
 
@@ -162,14 +162,16 @@ def _too_few(feature: Feature, count: int) -> Controls:
 
 
 def _controls(
-    feature: Feature, population: str, people: list[Control], values: list[float], error: float, scanners: tuple[int, ...] = ()
-) -> Controls:
+    feature: Feature, population: str, people: list[Control], values: list[float], errors: list[float | None],
+    scanners: tuple[int, ...] = (),
+) -> Controls:  # fmt: skip
     ages, sexes = tuple(one.age_years for one in people), tuple(one.sex for one in people)
-    return Controls(feature.name, feature.side, feature.level, population, ages, sexes, tuple(values), error, feature.node, scanners,
-                    who=tuple(one.study for one in people))  # fmt: skip
+    shares = [error / abs(value) for value, error in zip(values, errors, strict=True) if error is not None and value]
+    return Controls(feature.name, feature.side, feature.level, population, ages, sexes, tuple(values), _usual(errors), _usual(shares),
+                    feature.node, scanners, who=tuple(one.study for one in people))  # fmt: skip
 
 
-def _error(errors: list[float | None]) -> float:
+def _usual(errors: Sequence[float | None]) -> float:
     """The usual error of measurement; 0 where none is known."""
     known = [error for error in errors if error is not None]
     return median(known) if known else 0.0

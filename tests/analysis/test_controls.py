@@ -67,6 +67,11 @@ def test_the_error_of_measurement_is_in_the_spread_already_and_only_more_counts(
     assert place(mine, 0.46, 0.03).sd == pytest.approx(np.hypot(place(mine, 0.46).sd, np.sqrt(0.03**2 - 0.0125**2)))
 
 
+def test_an_error_that_is_a_share_of_the_value_is_usual_in_a_large_value_too():
+    mine = controls(uncertainty=0.05, uncertain_share=0.1)
+    assert place(mine, 0.6, 0.06).sd == place(mine, 0.6).sd < place(mine, 0.6, 0.09).sd
+
+
 @pytest.mark.parametrize(("changes", "patient", "words"), [
     ({}, Patient(85.0, "F"), "years old, the patient 85.0"),
     ({}, Patient(20.0, "F"), "years old, the patient 20.0"),
