@@ -16,7 +16,7 @@ from analysis.outcome import Map, Mask, Outcome, Track
 from analysis.report import Report
 from analysis.sentence import LEVELS, SERIES_NAMES, SIDES
 from analysis.volume import Diffusion, Image, TimeSeries, Volume
-from analysis.words import Words, say
+from analysis.words import Name, Words, say
 from node.pictures import (
     AXIAL,
     CORONAL,
@@ -120,21 +120,23 @@ class Shown:
 class Grounds:
     """The images of a study as single pictures in space, with their windows; each is made once."""
 
-    def __init__(self, images: Mapping[str, Image]) -> None:
-        self._images, self._made = images, {}
+    def __init__(self, images: Mapping[str, Image], brains: Mapping[str, np.ndarray]) -> None:
+        self._images, self._brains, self._made = images, brains, {}
 
     def of(self, role: str) -> tuple[Volume, tuple[float, float]]:
         if role not in self._made:
             image = ground_of(self._images[role])
-            self._made[role] = image, window_of(image)
+            self._made[role] = image, window_of(image, self._brains.get(role))
         return self._made[role]
 
-    def overview(self, role: str) -> Picture:
-        """One plane through the middle of the head, the one in which the image is finest."""
+    def overview(self, role: str) -> Shown:
+        """One plane through the middle of the image, the one in which it is finest."""
         image, window = self.of(role)
         plane = finest_plane(image)
         middle = image.lps_from_index @ [*((np.array(image.array.shape) - 1) / 2), 1.0]
-        return take(image, plane, float(middle[:3] @ plane.axes[2]), box_of_head(image, plane), window)
+        picture = take(image, plane, float(middle[:3] @ plane.axes[2]), box_of_head(image, plane), window)
+        caption = say("{image}, {place}", image=SERIES_NAMES.get(role, role), place=Name(picture.place))
+        return Shown(picture, caption, None, {})
 
 
 def ground_of(image: Image) -> Volume:
@@ -160,8 +162,11 @@ class Illustrator:
     """Takes the pictures of a report's markers."""
 
     def __init__(self, report: Report, images: Mapping[str, Image]) -> None:
-        self.grounds = Grounds(images)
         self._maps = {one.name: one for outcome in report.outcomes for one in outcome.maps}
+        masks = [mask for outcome in report.outcomes for mask in outcome.masks]
+        brains = {mask.role: mask.array for mask in masks if mask.name == "brain" and mask.array.any()}
+        mapped = {one.role: one.array > 0 for one in self._maps.values() if one.name == "md" and one.array.any()}
+        self.grounds = Grounds(images, {**mapped, **brains})
 
     def rows(self, outcome: Outcome) -> list[list[Shown]]:
         """The pictures of a marker, row by row; empty where it outlined nothing."""
@@ -186,7 +191,7 @@ class Illustrator:
         picture, scale = self._ground(view, role, at_mm, box)
         lines, key = self._over(view, scene, role, at_mm, box)
         name = scale.short if scale else SERIES_NAMES.get(role, role)
-        caption = say("{plane}, {image}, {place}", plane=PLANE_NAMES[view.plane.name], image=name, place=picture.place)
+        caption = say("{plane}, {image}, {place}", plane=PLANE_NAMES[view.plane.name], image=name, place=Name(picture.place))
         return Shown(replace(picture, lines=tuple(lines)), caption, scale, key)
 
     def _ground(self, view: View, role: str, at_mm: float, box: Box) -> tuple[Picture, Scale | None]:
@@ -218,7 +223,7 @@ class Illustrator:
                 lines += [Line(points, color, halo=bool(view.map)) for points in found]
                 if found:
                     key[color] = scene.label(mask)
-        return lines, key
+        return lines, dict(sorted(key.items(), key=lambda one: COLORS.index(one[0])))
 
 
 def _streamlines(tracks: tuple[Track, ...], view: View, box: Box) -> tuple[list[Line], dict[str, str]]:

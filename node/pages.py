@@ -29,7 +29,8 @@ from node.provenance import Provenance
 from node.value_table import VERDICTS, by_name, marker_table
 from node.wording import population_words
 
-PICTURES_MOST_HIGH = 196.0
+PICTURES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 110.0
+OVERVIEWS = 5  # in a row
 GAP = 6.0
 QUALITY = "image_quality"
 ORDER = (
@@ -47,7 +48,7 @@ def pages(report: Report, provenance: Provenance, images: Mapping[str, Image]) -
     for outcome in in_order(report.outcomes):
         if outcome.outcome == MEASURED and outcome.marker != QUALITY:
             story += [PageBreak(), *_marker(paper, outcome, illustrator)]
-    story += [PageBreak(), *_quality(paper, report, illustrator), *_methods(paper, report), *_end(paper, provenance)]
+    story += [PageBreak(), *_quality(paper, report, images, illustrator), *_methods(paper, report), *_end(paper, provenance)]
     return paper.pdf(story, HEADLINE)
 
 
@@ -124,7 +125,7 @@ def _support(paper: Paper, support: Support | None) -> list[Flowable]:
         return []
     heads = (say("Upper motor neuron"), say("this study"), say("likelihood ratio (95 %)"), say("source"))
     rows = [[paper.paragraph(head, "soft") for head in heads], *(_support_row(paper, line) for line in support.lines)]
-    table = Table(rows, (168, 132, 120, CONTENT_WIDTH - 420), spaceBefore=5, spaceAfter=2)
+    table = Table(rows, (160, 112, 118, CONTENT_WIDTH - 390), spaceBefore=5, spaceAfter=2)
     table.setStyle(_rules(("LINEBELOW", (0, 0), (-1, 0), 0.6, RULE)))
     return [table]
 
@@ -159,7 +160,9 @@ def _protocol(paper: Paper, report: Report, images: Mapping[str, Image]) -> list
         name = say("{name} (optional)", name=row.sequence.name) if row.sequence.is_optional else row.sequence.name
         said = [part for part in (joined(Name(one) for one in row.series), row.remark) if part]
         state = say("{state}: {said}", state=row.state, said=joined(said, "; ")) if said else row.state
-        rows.append([paper.paragraph(name, "cell"), paper.paragraph(row.sequence.why, "soft"), _marked(paper, *STATES[row.state], state)])
+        mark, color = STATES[row.state]
+        color = SOFT if row.sequence.is_optional else color
+        rows.append([paper.paragraph(name, "cell"), paper.paragraph(row.sequence.why, "soft"), _marked(paper, mark, color, state)])
     table = LongTable(rows, (150, 170, CONTENT_WIDTH - 320), repeatRows=1)
     table.setStyle(_rules(("LINEBELOW", (0, 0), (-1, -1), 0.4, RULE)))
     return [KeepTogether([*_heading(paper, say("Protocol: what an examination for suspected ALS should have")), table])]
@@ -175,29 +178,38 @@ def _marker(paper: Paper, outcome: Outcome, illustrator: Illustrator) -> list[Fl
     story += _profiles(paper, outcome.profiles)
     is_long = len(by_name([*outcome.measurements, *outcome.gaps])) > ROWS_BESIDE_PICTURES
     story += [Spacer(0, 2), *marker_table(paper, (outcome,), is_whole=not is_long)]
-    story += [paper.paragraph(note, "bullet", bullet="•") for note in outcome.notes]
-    reasons: dict[str, list[Gap]] = {}
-    for gap in outcome.gaps:
-        reasons.setdefault(gap.reason, []).append(gap)
-    story += [paper.paragraph(_gap_line(gaps), "soft") for gaps in reasons.values()]
-    story += [paper.bold(say("How it was measured:"), said.how, "small"), Spacer(0, 2)]
-    story += [paper.bold(say("How sure it is:"), said.trust, "small")]
     if is_long:
         story += [PageBreak(), paper.paragraph(say("{title}: all values", title=title_of(outcome.marker)), "title"), Spacer(0, 4),
                   *marker_table(paper, (outcome,), is_whole=True)]  # fmt: skip
-    return story
+    return [*story, *_notes(paper, outcome), paper.bold(say("How it was measured:"), said.how, "small"), Spacer(0, 2),
+            paper.bold(say("How sure it is:"), said.trust, "small")]  # fmt: skip
+
+
+def _notes(paper: Paper, outcome: Outcome) -> list[Flowable]:
+    """What the marker wants its reader to know, and why numbers are missing: each reason once."""
+    reasons: dict[str, list[Gap]] = {}
+    for gap in outcome.gaps:
+        reasons.setdefault(gap.reason, []).append(gap)
+    notes = [paper.paragraph(note, "bullet", bullet="•") for note in outcome.notes]
+    return [*notes, *(paper.paragraph(_gap_line(gaps), "soft") for gaps in reasons.values()), Spacer(0, 3)]
 
 
 def _gap_line(gaps: Sequence[Gap]) -> str:
     """What could not be measured for one reason: each name once."""
-    names = dict.fromkeys(joined([words(part) for part in (gap.name, gap.side, gap.level) if part], " ") for gap in gaps)
+    sides: dict[tuple[str, str | None], list[str]] = {}
+    for gap in gaps:
+        sides.setdefault((gap.name, gap.level), []).append(gap.side or "")
+    names = [joined([words(name), *([words(level)] if level else []), *(held if len(held) == 1 and held[0] else [])], " ")
+             for (name, level), held in sides.items()]  # fmt: skip
     return say("{names}: not measured: {reason}", names=joined(names), reason=gaps[0].reason)
 
 
-def _pictures(paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | None) -> list[Flowable]:
+def _pictures(
+    paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | None, most_high: float = PICTURES_MOST_HIGH
+) -> list[Flowable]:
     """A row of pictures of one height, and below what their colours mean, once for rows that share it."""
     aspects = [shown.picture.size_mm[0] / shown.picture.size_mm[1] for shown in row]
-    high = min((CONTENT_WIDTH - GAP * (len(row) - 1)) / sum(aspects), PICTURES_MOST_HIGH)
+    high = min((CONTENT_WIDTH - GAP * (len(row) - 1)) / sum(aspects), most_high)
     panels = [Panel(paper, shown, high) for shown in row]
     table = Table([panels], [panel.width + GAP for panel in panels], hAlign="LEFT")
     table.setStyle(TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]))
@@ -205,10 +217,15 @@ def _pictures(paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | N
     for scale in dict.fromkeys(shown.scale for shown in row if shown.scale):
         if scale not in [shown.scale for shown in following or ()]:
             story.append(ColorBar(paper, scale))
-    key = {color: name for shown in row for color, name in shown.key.items()}
-    if key:
+    key, next_key = (_key(shown) for shown in (row, following or ()))
+    if key and key != next_key:
         story.append(Key(paper, list(key.items()), CONTENT_WIDTH))
     return [KeepTogether([*story, Spacer(0, 3)])]
+
+
+def _key(row: Sequence[Shown]) -> dict[str, str]:
+    """What the colours of the outlines in a row of pictures mean."""
+    return {color: name for shown in row for color, name in shown.key.items()}
 
 
 def _profiles(paper: Paper, profiles: Sequence[Profile]) -> list[Flowable]:
@@ -225,12 +242,15 @@ def _profiles(paper: Paper, profiles: Sequence[Profile]) -> list[Flowable]:
     return [KeepTogether([table, paper.paragraph(band, "caption")])]
 
 
-def _quality(paper: Paper, report: Report, illustrator: Illustrator) -> list[Flowable]:
+def _quality(paper: Paper, report: Report, images: Mapping[str, Image], illustrator: Illustrator) -> list[Flowable]:
     """Every series: what it was taken for and why, and how good it is; with a look at those that were measured on."""
     story: list[Flowable] = [paper.paragraph(say("Series and image quality"), "title"), Spacer(0, 4)]
     outcome = next((one for one in report.outcomes if one.marker == QUALITY), None)
     if outcome and outcome.outcome == MEASURED:
         story += marker_table(paper, (outcome,), is_whole=True)
+    seen = [illustrator.grounds.overview(note.role) for note in report.series if note.used and note.role in images]
+    for start in range(0, len(seen), OVERVIEWS):
+        story += _pictures(paper, seen[start : start + OVERVIEWS], None, OVERVIEW_MOST_HIGH)
     rows = [[paper.paragraph(head, "soft") for head in (say("Series"), say("taken for"), say("why"))]]
     for number, note in enumerate(report.series, start=1):
         name = Name(note.description or f"{number}")

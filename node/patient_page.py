@@ -54,7 +54,7 @@ def _looked_at(paper: Paper, report: Report) -> list[Flowable]:
         return _question(paper, question, say("The computer could not measure these pictures. That says nothing about your health. Your "
                                               "doctors look at the pictures themselves."))  # fmt: skip
     first = paper.paragraph(say("Your doctors look at the pictures. A computer also measured:"), "plain")
-    return [paper.paragraph(question, "question"), first, *(paper.paragraph(part, "plain", bullet="•") for part in parts)]
+    return [paper.paragraph(question, "question"), first, *(paper.paragraph(part, "item", bullet="•") for part in parts)]
 
 
 def _meaning(paper: Paper) -> list[Flowable]:

@@ -17,9 +17,9 @@ from analysis.volume import Volume
 
 PIXEL_MM = 0.5
 MOST_PIXELS = 600  # along either axis of a picture
-DARKEST, BRIGHTEST = 1.0, 99.7  # percentiles of what is not air
+DARKEST, BRIGHTEST = 1.0, 99.5  # percentiles of what is not air
 AIR = 0.08  # of the bright end: what is darker is air
-AROUND_MM, LEAST_MM = 18.0, 90.0
+AROUND_MM, LEAST_MM, NARROWEST = 18.0, 90.0, 0.75
 HEAD_MARGIN_MM = 4.0
 MOST_SAMPLES = 80  # along an axis of a mask
 
@@ -106,13 +106,13 @@ def largest_section_mm(points_lps: np.ndarray, plane: Plane) -> float:
 
 
 def box_around(points_lps: np.ndarray, plane: Plane, margin_mm: float = AROUND_MM, least_mm: float = LEAST_MM) -> Box:
-    """The box around points (n, 3), with a margin, and not smaller than `least_mm` along either axis."""
-    ends = []
-    for axis in plane.axes[:2]:
-        along = points_lps @ axis
-        middle, half = (along.min() + along.max()) / 2, max((along.max() - along.min()) / 2 + margin_mm, least_mm / 2)
-        ends.append((float(middle - half), float(middle + half)))
-    return Box(*ends)
+    """The box around points (n, 3), with a margin; at least `least_mm` along either axis, and no strip: three to four or squarer."""
+    along = points_lps @ plane.axes[:2].T
+    middle = (along.min(axis=0) + along.max(axis=0)) / 2
+    half = np.maximum(np.ptp(along, axis=0) / 2 + margin_mm, least_mm / 2)
+    half = np.maximum(half, NARROWEST * half.max())
+    across, down = ((float(mid - reach), float(mid + reach)) for mid, reach in zip(middle, half, strict=True))
+    return Box(across, down)
 
 
 def box_of_head(image: Volume, plane: Plane) -> Box:
@@ -153,18 +153,26 @@ def section(image: Volume, plane: Plane, at_mm: float, box: Box, order: int = 1)
     return np.where(inside & np.isfinite(found), found, 0.0)
 
 
-def window_of(image: Volume) -> tuple[float, float]:
-    """What is shown black and white: percentiles of what is not air."""
+def window_of(image: Volume, inside: np.ndarray | None = None) -> tuple[float, float]:
+    """What is shown black and white: by percentiles inside a mask (boolean), else of what is not air in the middle of the image: fat and
+    vessels at its edge would darken the brain."""
     step = [max(size // 64, 1) for size in image.array.shape]
-    coarse = np.asarray(image.array[:: step[0], :: step[1], :: step[2]], np.float32)
-    coarse = coarse[np.isfinite(coarse)]
-    bright = float(np.percentile(coarse, BRIGHTEST)) if coarse.size else 1.0
-    tissue = coarse[coarse > AIR * bright]
+    every = tuple(slice(None, None, each) for each in step)
+    coarse = np.asarray(image.array[every], np.float32)
+    chosen = _middle(coarse.shape) if inside is None else inside[every]
+    values = coarse[chosen & np.isfinite(coarse)]
+    bright = float(np.percentile(values, BRIGHTEST)) if values.size else 0.0
+    tissue = values[values > AIR * bright]
     if not tissue.size:
         return 0.0, 1.0
-    black, white = np.percentile(tissue, [DARKEST, BRIGHTEST])
-    black = min(float(black), 0.3 * float(white))
-    return black, max(float(white), black + 1e-6)
+    dark, white = np.percentile(tissue, [DARKEST, BRIGHTEST])
+    return min(0.6 * float(dark), 0.3 * float(white)), 1.15 * float(white)
+
+
+def _middle(shape: tuple[int, ...]) -> np.ndarray:
+    """The ellipsoid of half the edges, boolean; all where an axis is short."""
+    away = sum(((index - (size - 1) / 2) / (0.25 * size)) ** 2 for index, size in zip(np.indices(shape), shape, strict=True) if size > 4)
+    return np.broadcast_to(np.asarray(away) <= 1.0, shape)
 
 
 def grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:

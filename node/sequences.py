@@ -7,6 +7,7 @@ series, and as not used when only unusable series of that role came.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,18 +24,21 @@ LEAST_DIRECTIONS, B_ZERO_S_MM2 = 6, 50.0  # of a tensor
 
 @dataclass(frozen=True)
 class Sequence:
-    """`roles`: any of them is this sequence. `directions`: how many diffusion directions it needs."""
+    """`roles`: any of them is this sequence. `directions`: how many diffusion directions it needs; `coarsest_mm`: the longest edge of a
+    voxel that it may have."""
 
     name: Words
     why: Words
     roles: tuple[str, ...]
     is_optional: bool = False
     directions: int = 0
+    coarsest_mm: float = math.inf
 
 
 SEQUENCES = (
-    Sequence(say("3D T1, 1 mm, down to C3"), say("motor cortex, brain and brainstem; the frame for all other series"), ("t1",)),
-    Sequence(say("3D FLAIR"), say("signal of the corticospinal tract; lesions of other causes"), ("flair",)),
+    Sequence(say("3D T1, 1 mm, down to C3"), say("motor cortex, brain and brainstem; the frame for all other series"), ("t1",),
+             coarsest_mm=1.4),
+    Sequence(say("3D FLAIR"), say("signal of the corticospinal tract; lesions of other causes"), ("flair",), coarsest_mm=2.0),
     Sequence(say("SWI or multi-echo T2*, whole motor strip"), say("iron in the motor cortex (motor band sign)"), ("swi", "t2star")),
     Sequence(say("DWI with ADC"), say("acute infarct; tells bright diffusion from T2 shine-through"), ("dwi",)),
     Sequence(say("DTI, same protocol for every patient"), say("integrity of corticospinal tract and callosum"), ("dwi",),
@@ -70,18 +74,27 @@ def _row(sequence: Sequence, report: Report, images: Mapping[str, Image], limits
     if not notes:
         return Row(sequence, MISSING)
     names = tuple(note.description for note in (used or notes) if note.description)
-    said = _remark(used or notes, limits)
+    said = joined([*_coarse(sequence, used, images), *_remarks(used or notes, limits)], "; ")
     if not used:
         return Row(sequence, UNUSED, names, said)
     return Row(sequence, LIMITED if said else CAME, names, said)
 
 
-def _remark(notes: list[SeriesNote], limits: Mapping[str | None, Finding]) -> str:
+def _coarse(sequence: Sequence, used: list[SeriesNote], images: Mapping[str, Image]) -> list[str]:
+    """That the voxels are too long for what the sequence is for, where they are."""
+    image = next((images[note.role] for note in used if note.role in images), None)
+    if image is None:
+        return []
+    longest_mm = float(np.linalg.norm(image.lps_from_index[:3, :3], axis=0).max())
+    return [say("voxels of up to {longest:.1f} mm", longest=longest_mm)] if longest_mm > sequence.coarsest_mm else []
+
+
+def _remarks(notes: list[SeriesNote], limits: Mapping[str | None, Finding]) -> list[str]:
     """What is wrong with the series, and what the look at their quality found."""
     said = [problem for note in notes for problem in note.problems]
     found = [limits[note.role] for note in notes if note.used and note.role in limits]
     said += [one.reason for one in found if one.value == "present" and one.reason]
-    return joined(dict.fromkeys(said), "; ") if said else ""
+    return list(dict.fromkeys(said))
 
 
 def directions_of(image: Image | None) -> int:

@@ -22,6 +22,7 @@ from node.paper import CONTENT_WIDTH, FILL, INK, REGULAR, RULE, SOFT, STYLES, TI
 from node.wording import number_words
 
 QUALITY = "image_quality"
+UNSPLIT = 12  # rows
 COLUMNS = (CONTENT_WIDTH - 362.0, 54.0, 44.0, 48.0, 62.0, 44.0, 48.0, 62.0)
 UNIT, FIRST, SECOND = 1, 2, 5
 SPAN = len(COLUMNS) - 1
@@ -47,8 +48,8 @@ class _Table:
         self.paper, self.rows = paper, []
         self.style: list[tuple] = [
             ("FONT", (0, 0), (-1, -1), REGULAR, 8), ("TEXTCOLOR", (0, 0), (-1, -1), INK), ("VALIGN", (0, 0), (-1, -1), "TOP"),
-            ("LEFTPADDING", (0, 0), (-1, -1), 2), ("RIGHTPADDING", (0, 0), (-1, -1), 2), ("TOPPADDING", (0, 0), (-1, -1), 1.2),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6), ("LEADING", (0, 0), (-1, -1), 10.2),
+            ("LEFTPADDING", (0, 0), (-1, -1), 2), ("RIGHTPADDING", (0, 0), (-1, -1), 2), ("TOPPADDING", (0, 0), (-1, -1), 0.9),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1.4), ("LEADING", (0, 0), (-1, -1), 10.2),
             *(("ALIGN", (column, 0), (column, -1), "RIGHT") for column in (FIRST, SECOND)),
         ]  # fmt: skip
 
@@ -76,8 +77,9 @@ class _Table:
             self._spanned(self.paper.paragraph(reason, "soft"))
         if is_whole or outcome.marker != QUALITY:
             self._numbers(outcome, is_whole)
-        # a heading alone at the foot of a page is of no use
-        self.style.append(("NOSPLIT", (0, start), (-1, min(start + 2, len(self.rows) - 1))))
+        # a block stays together where it can: without its heading, and its heading without it, it is of no use
+        rows = len(self.rows) - start
+        self.style.append(("NOSPLIT", (0, start), (-1, start + (rows if rows <= UNSPLIT else 3) - 1)))
 
     def _heading(self, outcome: Outcome, is_whole: bool) -> int:
         sided = any(one.side for one in (*outcome.measurements, *outcome.gaps))
@@ -89,12 +91,12 @@ class _Table:
         row = self._row(*cells)
         self.style += [("BACKGROUND", (0, row), (-1, row), FILL), ("LINEABOVE", (0, row), (-1, row), 0.6, RULE),
                        ("SPAN", (FIRST, row), (FIRST + 1, row)), ("SPAN", (SECOND, row), (SECOND + 1, row))]  # fmt: skip
-        if outcome.outcome != MEASURED:
-            self.style.append(("SPAN", (0, row), (FIRST - 1, row)))
+        self.style.append(("SPAN", (0, row), (FIRST - 1, row)))
         return row
 
     def _numbers(self, outcome: Outcome, is_whole: bool) -> None:
-        shown = by_name(one for one in (*outcome.measurements, *outcome.gaps) if is_whole or _stands_for(one, outcome))
+        held = sorted((*outcome.measurements, *outcome.gaps), key=lambda one: one.level not in (None, "whole"))
+        shown = by_name(one for one in held if is_whole or _stands_for(one, outcome))
         places = max((_places(self._number(one)[0]) for cells in shown.values() for one in cells.values() if isinstance(one, Measurement)),
                      default=0)  # fmt: skip
         for (name, level), cells in shown.items():
@@ -164,9 +166,13 @@ def standing(paper: Paper, one: Measurement) -> Paragraph:
 def finding_line(paper: Paper, findings: Sequence[Finding]) -> Paragraph:
     """A finding with its verdict by side or series: a mark and a word, and the reason where there is one."""
     name, parts = escape(paper.words(findings[0].concept.meaning)), []
+    alike: dict[tuple, list[Finding]] = {}
     for one in findings:
+        alike.setdefault((one.value, one.grade, one.reason), []).append(one)
+    for same in alike.values():
+        one = same[0]
         mark, color = VERDICTS[one.value]
-        where = joined([words(part) for part in (one.side, one.level) if part])
+        where = joined([words(part) for each in same for part in (each.side, each.level) if part])
         verdict = joined([one.value, say("grade {grade}", grade=one.grade)]) if one.grade is not None else one.value
         said = escape(paper.words(joined([where, verdict], " ") if where else verdict))
         reason = f' <font color="{_code(SOFT)}">({escape(paper.words(one.reason))})</font>' if one.reason else ""
