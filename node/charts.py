@@ -174,9 +174,8 @@ class ProfileChart(Flowable):
         def at(node: float, value: float, count: int) -> tuple[float, float]:
             return left + wide * node / max(count - 1, 1), bottom + tall * (value - low) / (high - low)
 
-        canvas.setFillColor(INK)
-        canvas.setFont(BOLD, 8)
-        canvas.drawString(left, self.height - 9, words(self.title))
+        title = self.paper.paragraph(self.title, "strong")
+        title.drawOn(canvas, 0, self.height - title.wrap(self.width, self.height)[1])
         for one in self.profiles:
             self._band(one, at)
         canvas.setStrokeColor(RULE)

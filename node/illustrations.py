@@ -28,9 +28,11 @@ from node.pictures import (
     box_around,
     box_of_head,
     colored,
+    cropped,
     largest_section_mm,
     outline,
     painted,
+    points_of_head,
     projected,
     section,
     take,
@@ -121,7 +123,7 @@ class Grounds:
     """The images of a study as single pictures in space, with their windows; each is made once."""
 
     def __init__(self, images: Mapping[str, Image], brains: Mapping[str, np.ndarray]) -> None:
-        self._images, self._brains, self._made = images, brains, {}
+        self._images, self._brains, self._made, self._heads = images, brains, {}, {}
 
     def of(self, role: str) -> tuple[Volume, tuple[float, float]]:
         if role not in self._made:
@@ -134,9 +136,15 @@ class Grounds:
         image, window = self.of(role)
         plane = finest_plane(image)
         middle = image.lps_from_index @ [*((np.array(image.array.shape) - 1) / 2), 1.0]
-        picture = take(image, plane, float(middle[:3] @ plane.axes[2]), box_of_head(image, plane), window)
+        picture = take(image, plane, float(middle[:3] @ plane.axes[2]), self.head(role, plane), window)
         caption = say("{image}, {place}", image=SERIES_NAMES.get(role, role), place=Name(picture.place))
         return Shown(picture, caption, None, {})
+
+    def head(self, role: str, plane: Plane) -> Box:
+        """The box of the head on that image."""
+        if role not in self._heads:
+            self._heads[role] = points_of_head(self.of(role)[0])
+        return box_of_head(self._heads[role], plane)
 
 
 def ground_of(image: Image) -> Volume:
@@ -170,13 +178,13 @@ class Illustrator:
 
     def rows(self, outcome: Outcome) -> list[list[Shown]]:
         """The pictures of a marker, row by row; empty where it outlined nothing."""
-        found = [list(self._row(outcome, views)) for views in PLANS.get(outcome.marker, DEFAULT)]
+        scene = _Scene(outcome)
+        found = [list(self._row(scene, views)) for views in PLANS.get(outcome.marker, DEFAULT)]
         return [row for row in found if row]
 
-    def _row(self, outcome: Outcome, views: tuple[View, ...]) -> Iterator[Shown]:
-        scene = _Scene(outcome)
+    def _row(self, scene: _Scene, views: tuple[View, ...]) -> Iterator[Shown]:
         for view in views:
-            if view.shows != "tracks" or outcome.tracks:
+            if view.shows != "tracks" or scene.outcome.tracks:
                 masks = scene.chosen(view)
                 if masks:
                     yield self._shown(view, scene, masks)
@@ -187,7 +195,7 @@ class Illustrator:
         points = np.concatenate([scene.points(mask, image) for mask in masks])
         at_mm = float(np.median(points @ view.plane.axes[2])) if view.middle else largest_section_mm(points, view.plane)
         around = np.concatenate([scene.points(mask, image) for mask in scene.chosen(replace(view, name="", level=""))])
-        box = box_around(around, view.plane) if view.close else box_of_head(image, view.plane)
+        box = box_around(around, view.plane) if view.close else self.grounds.head(role, view.plane)
         picture, scale = self._ground(view, role, at_mm, box)
         lines, key = self._over(view, scene, role, at_mm, box)
         name = scale.short if scale else SERIES_NAMES.get(role, role)
@@ -219,7 +227,8 @@ class Illustrator:
         for mask in scene.outcome.masks:
             if mask.role == role and (view.map != "thickness" or mask.name == view.name):
                 color = scene.color(mask)
-                found = outline(mask.array, image.lps_from_index, view.plane, at_mm, box)
+                part = scene.part(mask, image)
+                found = outline(part, view.plane, at_mm, box) if part else []
                 lines += [Line(points, color, halo=bool(view.map)) for points in found]
                 if found:
                     key[color] = scene.label(mask)
@@ -243,6 +252,7 @@ class _Scene:
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
+        self._parts: dict[int, Volume | None] = {}
         self._points: dict[int, np.ndarray] = {}
 
     @cached_property
@@ -258,8 +268,13 @@ class _Scene:
 
     def points(self, mask: Mask, image: Volume) -> np.ndarray:
         if id(mask) not in self._points:
-            self._points[id(mask)] = voxels_lps(mask.array, image.lps_from_index)
+            self._points[id(mask)] = voxels_lps(self.part(mask, image))
         return self._points[id(mask)]
+
+    def part(self, mask: Mask, image: Volume) -> Volume | None:
+        if id(mask) not in self._parts:
+            self._parts[id(mask)] = cropped(mask.array, image.lps_from_index)
+        return self._parts[id(mask)]
 
     def color(self, mask: Mask) -> str:
         return COLORS[self._kinds.index((mask.name, mask.level)) % len(COLORS)]

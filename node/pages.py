@@ -29,7 +29,7 @@ from node.provenance import Provenance
 from node.value_table import VERDICTS, by_name, marker_table
 from node.wording import population_words
 
-PICTURES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 110.0
+PICTURES_MOST_HIGH, BESIDE_PROFILES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 158.0, 110.0
 OVERVIEWS = 5  # in a row
 GAP = 6.0
 QUALITY = "image_quality"
@@ -174,12 +174,13 @@ def _marker(paper: Paper, outcome: Outcome, illustrator: Illustrator) -> list[Fl
     story: list[Flowable] = [paper.paragraph(title_of(outcome.marker), "title"), Spacer(0, 3), paper.paragraph(said.what), Spacer(0, 4)]
     rows = illustrator.rows(outcome)
     for number, row in enumerate(rows):
-        story += _pictures(paper, row, following=rows[number + 1] if number + 1 < len(rows) else None)
+        following = rows[number + 1] if number + 1 < len(rows) else None
+        story += _pictures(paper, row, following, BESIDE_PROFILES_MOST_HIGH if outcome.profiles else PICTURES_MOST_HIGH)
     story += _profiles(paper, outcome.profiles)
     is_long = len(by_name([*outcome.measurements, *outcome.gaps])) > ROWS_BESIDE_PICTURES
     story += [Spacer(0, 2), *marker_table(paper, (outcome,), is_whole=not is_long)]
     if is_long:
-        story += [PageBreak(), paper.paragraph(say("{title}: all values", title=title_of(outcome.marker)), "title"), Spacer(0, 4),
+        story += [CondPageBreak(400), paper.paragraph(say("{title}: all values", title=title_of(outcome.marker)), "title"), Spacer(0, 4),
                   *marker_table(paper, (outcome,), is_whole=True)]  # fmt: skip
     return [*story, *_notes(paper, outcome), paper.bold(say("How it was measured:"), said.how, "small"), Spacer(0, 2),
             paper.bold(say("How sure it is:"), said.trust, "small")]  # fmt: skip
@@ -205,7 +206,7 @@ def _gap_line(gaps: Sequence[Gap]) -> str:
 
 
 def _pictures(
-    paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | None, most_high: float = PICTURES_MOST_HIGH
+    paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | None, most_high: float
 ) -> list[Flowable]:
     """A row of pictures of one height, and below what their colours mean, once for rows that share it."""
     aspects = [shown.picture.size_mm[0] / shown.picture.size_mm[1] for shown in row]

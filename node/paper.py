@@ -32,7 +32,7 @@ from node.provenance import Provenance
 
 WIDTH, HEIGHT = A4
 MARGIN = 40.0
-HEAD, FOOT, LIMITS_HEIGHT = 58.0, 46.0, 62.0
+HEAD, FOOT = 58.0, 46.0
 CONTENT_WIDTH = WIDTH - 2 * MARGIN
 REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 BANNER = say("Research result, not for diagnostic use on its own; not verified by a physician")
@@ -181,29 +181,22 @@ class Paper:
         buffer = BytesIO()
         document = BaseDocTemplate(buffer, pagesize=A4, invariant=1, title=self.words(title), author="Betz", lang=self.language.code,
                                    initialFontName=REGULAR, pageCompression=1)  # fmt: skip
-        below = FOOT + (LIMITS_HEIGHT if has_limits else 0.0)
+        limits = self._limits() if has_limits else []
+        below = FOOT + (sum(high + 1 for _, high in limits) + 18 if has_limits else 0.0)
         first, later = (
             Frame(MARGIN, foot, CONTENT_WIDTH, HEIGHT - HEAD - foot, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=2)
             for foot in (below, FOOT)
         )
-        templates = [PageTemplate("first", [first], onPage=self._first if has_limits else _nothing, autoNextPageTemplate="later"),
+        templates = [PageTemplate("first", [first], onPage=functools.partial(_draw_limits, limits), autoNextPageTemplate="later"),
                      PageTemplate("later", [later])]  # fmt: skip
         document.addPageTemplates(templates)
         document.build(list(story), canvasmaker=functools.partial(_Pages, furniture=self._furniture))
         return buffer.getvalue()
 
-    def _first(self, canvas: Canvas, _: BaseDocTemplate) -> None:
-        """The limits of use, where nobody can miss them."""
-        canvas.saveState()
-        canvas.setFillColor(FILL)
-        canvas.rect(MARGIN, FOOT + 2, CONTENT_WIDTH, LIMITS_HEIGHT - 8, stroke=0, fill=1)
-        top = FOOT + LIMITS_HEIGHT - 9
-        for limit in LIMITS:
-            paragraph = self.paragraph(limit, "small")
-            _, height = paragraph.wrap(CONTENT_WIDTH - 16, LIMITS_HEIGHT)
-            top -= height + 1
-            paragraph.drawOn(canvas, MARGIN + 8, top)
-        canvas.restoreState()
+    def _limits(self) -> list[tuple[Paragraph, float]]:
+        """The limits of use and how high each is."""
+        made = [self.paragraph(limit, "small") for limit in LIMITS]
+        return [(one, one.wrap(CONTENT_WIDTH - 16, HEIGHT)[1]) for one in made]
 
     def _furniture(self, canvas: Canvas, page: int, pages: int) -> None:
         who, language = self.who, self.words
@@ -229,8 +222,19 @@ class Paper:
         _right(canvas, language(say("Page {page} of {pages}", page=page, pages=pages)), REGULAR, 8, 25)
 
 
-def _nothing(canvas: Canvas, document: BaseDocTemplate) -> None:
-    """A page without more than its head and foot."""
+def _draw_limits(limits: Sequence[tuple[Paragraph, float]], canvas: Canvas, _: BaseDocTemplate) -> None:
+    """The limits of use at the foot of the first page, where nobody can miss them."""
+    if not limits:
+        return
+    canvas.saveState()
+    high = sum(each + 1 for _, each in limits) + 8
+    canvas.setFillColor(FILL)
+    canvas.rect(MARGIN, FOOT + 2, CONTENT_WIDTH, high, stroke=0, fill=1)
+    top = FOOT + high - 2
+    for paragraph, each in limits:
+        top -= each + 1
+        paragraph.drawOn(canvas, MARGIN + 8, top)
+    canvas.restoreState()
 
 
 def _right(canvas: Canvas, text: str, font: str, size: float, y: float) -> None:

@@ -86,14 +86,23 @@ class Box:
     down: tuple[float, float]
 
 
-def voxels_lps(mask: np.ndarray, lps_from_index: np.ndarray) -> np.ndarray:
+def cropped(mask: np.ndarray, lps_from_index: np.ndarray) -> Volume | None:
+    """The box of a mask, with an empty voxel around it; None where it is empty."""
+    along = mask.any(axis=(1, 2)), mask.any(axis=(0, 2)), mask.any(axis=(0, 1))
+    if not along[0].any():
+        return None
+    ends = [(int(found.argmax()), len(found) - int(found[::-1].argmax())) for found in along]
+    part = np.pad(mask[tuple(slice(*pair) for pair in ends)], 1)
+    index_from_index = np.eye(4)
+    index_from_index[:3, 3] = [first - 1 for first, _ in ends]
+    return Volume(part, lps_from_index @ index_from_index)
+
+
+def voxels_lps(mask: Volume) -> np.ndarray:
     """Centres of voxels of a mask, LPS mm: (n, 3). Of a large mask every second or third along each axis: enough to find its place."""
-    held = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    if not len(held[0]):
-        return np.zeros((0, 3))
-    low, step = np.array([found[0] for found in held]), np.array([max((found[-1] - found[0]) // MOST_SAMPLES, 1) for found in held])
-    part = mask[tuple(slice(found[0], found[-1] + 1, each) for found, each in zip(held, step, strict=True))]
-    return (np.argwhere(part) * step + low) @ lps_from_index[:3, :3].T + lps_from_index[:3, 3]
+    step = np.maximum(np.array(mask.array.shape) // MOST_SAMPLES, 1)
+    index = np.argwhere(mask.array[tuple(slice(int(each) // 2, None, int(each)) for each in step)]) * step + step // 2
+    return index @ mask.lps_from_index[:3, :3].T + mask.lps_from_index[:3, 3]
 
 
 def largest_section_mm(points_lps: np.ndarray, plane: Plane) -> float:
@@ -115,15 +124,19 @@ def box_around(points_lps: np.ndarray, plane: Plane, margin_mm: float = AROUND_M
     return Box(across, down)
 
 
-def box_of_head(image: Volume, plane: Plane) -> Box:
-    """What is not air; all of the image where there is no air around it."""
+def points_of_head(image: Volume) -> np.ndarray:
+    """Points (n, 3) LPS mm of what is not air; of all of the image where there is no air around it."""
     step = np.maximum(np.array(image.array.shape) // 64, 1)
     coarse = np.asarray(image.array[:: step[0], :: step[1], :: step[2]], np.float32)
     bright = np.percentile(coarse, BRIGHTEST)
     solid = ndimage.binary_opening(coarse > AIR * bright) if min(coarse.shape) > 4 else coarse > AIR * bright
     index_from_coarse = np.diag([*step.astype(float), 1.0])
-    points = voxels_lps(solid if solid.any() else np.ones(coarse.shape, bool), image.lps_from_index @ index_from_coarse)
-    return box_around(points, plane, HEAD_MARGIN_MM, 20.0)
+    return voxels_lps(Volume(solid if solid.any() else np.ones(coarse.shape, bool), image.lps_from_index @ index_from_coarse))
+
+
+def box_of_head(points_lps: np.ndarray, plane: Plane) -> Box:
+    """The box of `points_of_head`."""
+    return box_around(points_lps, plane, HEAD_MARGIN_MM, 20.0)
 
 
 def _grid(box: Box) -> tuple[float, int, int]:
@@ -194,20 +207,15 @@ def painted(pixels: np.ndarray, values: np.ndarray, window: tuple[float, float],
     return np.where((values != 0)[..., None], colored(values, window, name), np.repeat(pixels[..., None], 3, axis=2))
 
 
-def outline(mask: np.ndarray, lps_from_index: np.ndarray, plane: Plane, at_mm: float, box: Box) -> list[np.ndarray]:
-    """The outlines of a mask on the plane, each (n, 2), mm from the upper left corner; empty where the plane misses it."""
+def outline(mask: Volume, plane: Plane, at_mm: float, box: Box) -> list[np.ndarray]:
+    """The outlines of a mask (as `cropped`) on the plane, each (n, 2), mm from the upper left corner; empty where the plane misses it."""
     from skimage.measure import find_contours
 
-    held = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    if not len(held[0]):
+    values = section(mask, plane, at_mm, box)
+    if values.max() < 0.5:
         return []
-    low = np.array([max(found[0] - 2, 0) for found in held])
-    part = np.pad(mask[tuple(slice(start, found[-1] + 3) for start, found in zip(low, held, strict=True))].astype(np.float32), 1)
-    index_from_index = np.eye(4)
-    index_from_index[:3, 3] = low - 1
-    values = section(Volume(part, lps_from_index @ index_from_index), plane, at_mm, box)
-    pixel_mm = _grid(box)[0]
-    return [(found[:, ::-1] - 0.5) * pixel_mm for found in find_contours(np.pad(values, 1), 0.5) if len(found) > 3]
+    found = [line for line in find_contours(np.pad(values, 1), 0.5) if len(line) > 3]
+    return [(line[np.r_[0 : len(line) - 1 : 2, len(line) - 1], ::-1] - 0.5) * _grid(box)[0] for line in found]
 
 
 def projected(lines_lps: Iterable[np.ndarray], plane: Plane, box: Box) -> list[np.ndarray]:

@@ -58,7 +58,7 @@ def test_every_page_says_whose_it_is_which_it_is_and_that_it_is_research(case):
 
 def test_the_protocol_says_what_came_and_what_was_missing(case):
     first = " ".join(texts(made(case))[:2])
-    assert "● came: T1 tilted" in first and "3D FLAIR" in first and "○ missing" in first
+    assert "◐ limited: T1 tilted; voxels of up to 2.0 mm" in first and "3D FLAIR" in first and "○ missing" in first
     assert "◐ limited: DWI; only three directions" in first
 
 

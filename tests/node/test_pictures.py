@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 from analysis.volume import Volume
-from node.pictures import AXIAL, CORONAL, SAGITTAL, Box, box_around, largest_section_mm, outline, section, take, voxels_lps, window_of
+from node.pictures import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    Box,
+    box_around,
+    cropped,
+    largest_section_mm,
+    outline,
+    section,
+    take,
+    voxels_lps,
+    window_of,
+)
 
 BOX = Box((-40.0, 40.0), (-40.0, 40.0))
 
@@ -36,9 +49,10 @@ GRIDS = [grid(), grid((2.0, 1.0, 1.0), shape=(40, 90, 90)), grid((3.0, 0.8, 1.2)
 def test_a_mask_is_where_it_is_in_the_patient(volume, plane, across, down):
     middle = np.array([18.0, 9.0, -14.0])  # left, behind and below
     mask = ball(volume, middle)
-    at_mm = largest_section_mm(voxels_lps(mask, volume.lps_from_index), plane)
+    part = cropped(mask, volume.lps_from_index)
+    at_mm = largest_section_mm(voxels_lps(part), plane)
     assert at_mm == pytest.approx(middle @ plane.axes[2], abs=2.5)
-    (line,) = outline(mask, volume.lps_from_index, plane, at_mm, BOX)
+    (line,) = outline(part, plane, at_mm, BOX)
     found = (line.min(axis=0) + line.max(axis=0)) / 2 - 40.0
     wanted = np.array([middle[across], middle[down] * (1 if down == 1 else -1)])
     assert found == pytest.approx(wanted, abs=1.5)
@@ -70,6 +84,13 @@ def test_an_image_of_one_slice_and_one_of_nothing_have_pictures():
     assert take(thin, AXIAL, 10.0, BOX, window_of(thin)).pixels.dtype == np.uint8
 
 
+def test_a_mask_of_nothing_has_no_place():
+    assert cropped(np.zeros((5, 6, 7), bool), np.eye(4)) is None
+    assert outline(cropped(ball(GRIDS[0], np.zeros(3)), GRIDS[0].lps_from_index), AXIAL, 25.0, BOX) == []
+
+
 def test_a_box_is_not_smaller_than_asked():
     box = box_around(np.array([[1.0, 2.0, 3.0]]), CORONAL, 5.0, 30.0)
     assert box == Box((-14.0, 16.0), (-18.0, 12.0))
+    strip = box_around(np.array([[-50.0, 0, 0], [50.0, 0, 0]]), CORONAL, 0.0, 10.0)
+    assert strip == Box((-50.0, 50.0), (-37.5, 37.5))
