@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from analysis.marker import markers
 from node.controls import ControlFolder, check_age_and_sex, control_of, header_beside
 from node.errors import BetzError, ControlError
+from node.norms_table import counted
 from node.process import Watch, examine, silent
 from node.report_json import report_json
 from node.settings import Settings
@@ -43,7 +44,7 @@ def add_lines(settings: Settings, folders: Sequence[Path], watch: Watch = silent
             lines += [f"  without {reason}." for reason in left_out]
         except BetzError as error:
             refused.append(f"{name} {str(error).rstrip('.')}.")
-    lines.append(f"{len(store.all()[0])} controls in {store.folder}.")
+    lines.append(f"{counted(len(store.all()[0]))} in {store.folder}.")
     if refused:
         raise Refused(" ".join(refused), lines)
     return lines
@@ -62,7 +63,7 @@ Candidate = tuple[str, Callable[[], tuple[Mapping[str, Any], Dataset]]]
 
 def _candidates(folder: Path, settings: Settings, watch: Watch) -> Iterator[Candidate]:
     """Each answer or study in a folder, by a name for a reader, and how to get its report and a header that says whose it is."""
-    reports = sorted(folder.rglob("report.json"))
+    reports = sorted(folder.rglob("report.json"), key=lambda path: path.stat().st_mtime)  # of two answers of one study the later holds
     if reports:
         yield from ((str(path), partial(_answer, path)) for path in reports)
         return
@@ -96,4 +97,4 @@ def _analysed(study: Study, settings: Settings, watch: Watch) -> tuple[Mapping[s
 
 def remove_lines(settings: Settings, study: str) -> list[str]:
     store = ControlFolder(settings.storage.folder)
-    return [f"Removed the control {store.remove(study)}; {len(store.all()[0])} are left."]
+    return [f"Removed the control {store.remove(study)}; {counted(len(store.all()[0]))} left."]

@@ -37,7 +37,7 @@ def show_lines(settings: Settings, name: str | None = None) -> list[str]:
     every = markers()
     if name is not None and name not in {one for marker in every for one in (marker.name, *marker.gives)}:
         raise ControlError(f"there is no marker or measurement {name}; betz markers lists them.")
-    lines = [*_sentences(problems), f"{len(controls)} controls in {ControlFolder(settings.storage.folder).folder}."]
+    lines = [*_sentences(problems), f"{counted(len(controls))} in {ControlFolder(settings.storage.folder).folder}."]
     if not controls:
         return [*lines, "Add healthy people whose studies were analysed: betz norms add FOLDER"]
     lines += [line for marker in every for line in _outdated(marker, controls)]
@@ -47,13 +47,17 @@ def show_lines(settings: Settings, name: str | None = None) -> list[str]:
     return lines
 
 
+def counted(count: int, one: str = "control", many: str = "controls") -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
 def _sentences(problems: Iterable[str]) -> list[str]:
     return [f"{problem[:1].upper()}{problem[1:]}." for problem in problems]
 
 
 def _outdated(marker: Marker, controls: Sequence[Control]) -> list[str]:
     old = sum(marker.name in one.markers for one in controls) - len(with_version(controls, marker))
-    return [f"{old} controls were measured by another version of {marker.name} and do not count for it: analyse them again."] if old else []
+    return [f"{counted(old)} of another version of {marker.name} do not count for it: analyse them again."] if old else []
 
 
 def _groups(every: Sequence[Marker], controls: Sequence[Control]) -> list[tuple[Basis, list[Control]]]:
@@ -70,9 +74,9 @@ def _groups(every: Sequence[Marker], controls: Sequence[Control]) -> list[tuple[
 
 def _head(basis: Basis, people: Sequence[Control], controls: Sequence[Control]) -> list[str]:
     ages, sexes = [one.age_years for one in people], Counter(one.sex for one in people)
-    who = f"{sexes['F']} women and {sexes['M']} men of {min(ages):.0f} to {max(ages):.0f} years"
+    who = f"{counted(sexes['F'], 'woman', 'women')} and {counted(sexes['M'], 'man', 'men')} of {min(ages):.0f} to {max(ages):.0f} years"
     unnamed = [] if all("#" in place.scanner for _, place in basis) else [f"  {NO_DEVICE}"]
-    return [where_words(basis), f"  {len(people)} controls: {who}. {_state(basis, people, controls)}", *unnamed]
+    return [where_words(basis), f"  {counted(len(people))}: {who}. {_state(basis, people, controls)}", *unnamed]
 
 
 def _state(basis: Basis, people: Sequence[Control], controls: Sequence[Control]) -> str:
@@ -139,7 +143,7 @@ def _checked(marker: Marker, basis: Basis, people: list[Control]) -> list[str]:
     own = [one for one in populations_of(marker, dict(basis), people) if one.node is None]
     whole = [one for one in own if not one.note and basis_of(marker, one.level, dict(basis)) == basis]
     if not whole:
-        return [f"{marker.name} ({where_words(basis)}): {len(people)} controls; {ENOUGH} are needed."] if own else []
+        return [f"{marker.name} ({where_words(basis)}): {counted(len(people))}; {ENOUGH} are needed."] if own else []
     placed: Counter[str] = Counter()
     outside: Counter[str] = Counter()
     for one in whole:

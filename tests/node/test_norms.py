@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -118,12 +119,18 @@ class TestTheStore:
         for word in ("added", "replaced"):
             assert main(["norms", "add", str(answers(report()))]) == 0
             said = capsys.readouterr().out
-            assert word in said and "1 controls" in said
+            assert word in said and "1 control in" in said
+
+    def test_of_two_answers_of_one_study_the_later_holds(self, answers, home):
+        for folder, age, changed_at in (("b", 50.0, 1), ("a", 60.0, 2), ("c", 55.0, 0)):
+            os.utime(answers(report(age=age), folder=folder) / "report.json", (changed_at, changed_at))
+        assert main(["norms", "add", str(home.parent / "answers")]) == 0
+        assert json.loads((home / "norms" / "1.2.3.1001.json").read_text())["patient"]["age_years"] == 60.0
 
     def test_a_control_is_removed_by_the_end_of_its_uid(self, many, capsys):
         many(11)
         assert main(["norms", "remove", "1"]) == 1 and "More than one control" in capsys.readouterr().err
-        assert main(["norms", "remove", "1002"]) == 0 and "10 are left" in capsys.readouterr().out
+        assert main(["norms", "remove", "1002"]) == 0 and "10 controls left" in capsys.readouterr().out
         assert main(["norms", "remove", "1002"]) == 1 and "No control has a UID" in capsys.readouterr().err
         assert main(["norms", "remove", "*"]) == 1
 
