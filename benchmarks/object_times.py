@@ -26,6 +26,7 @@ from node.process import examine
 from node.provenance import Provenance, encoded
 from node.secondary_capture import secondary_captures
 from node.segmentation import segmentations
+from node.settings import Settings
 from node.study import Study, read_study
 from node.text_report import text_report
 from node.track_set import track_sets
@@ -48,7 +49,7 @@ def examined(study: Study, kept: Path | None) -> tuple:
     """The report and the images, from the file where there is one."""
     if kept and kept.exists():
         return pickle.loads(kept.read_bytes())
-    report, images = examine(study)
+    report, images = examine(study, Settings())
     if kept:
         kept.write_bytes(pickle.dumps((report, dict(images))))
     return report, images

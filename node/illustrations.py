@@ -77,7 +77,8 @@ SCALES = {
 @dataclass(frozen=True)
 class View:
     """One picture to take: through the largest section of the masks of that name, side and level (empty: all), or through their `middle`,
-    of the head or `close` to them. `map`: shown alone (`fa`, `md`) or over the image (`thickness`); `shows`: "masks" or "tracks"."""
+    of the head or `close` to them. `map`: shown alone (`fa`, `md`) or over the image (`thickness`); `shows`: "masks", "tracks" or "" for
+    nothing over it."""
 
     plane: Plane
     name: str = ""
@@ -89,8 +90,14 @@ class View:
     shows: str = "masks"
 
 
+def _bare(views: tuple[View, ...]) -> tuple[View, ...]:
+    """The same pictures with nothing drawn over them, where the brightness itself is what a reader looks for."""
+    return tuple(replace(view, shows="") for view in views)
+
+
 _CORTEX = View(AXIAL, "precentral_gyrus", close=True, map="thickness")
-_BAND = View(AXIAL, "motor_band_medial", close=True)
+_BANDS = tuple(View(AXIAL, f"motor_band_{part}", close=True) for part in ("medial", "intermediate", "lateral"))
+_FLAIR = View(CORONAL, level="plic"), View(AXIAL, level="subcortical"), View(AXIAL, level="plic")
 _CALLOSUM = View(AXIAL, "callosal_motor_segment", map="fa")
 PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     "precentral_gyrus": (
@@ -98,8 +105,8 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
         (replace(_CORTEX, plane=SAGITTAL, side="right", middle=True), replace(_CORTEX, plane=SAGITTAL, side="left", middle=True)),
     ),
     "brainstem": ((View(SAGITTAL, close=True), View(CORONAL, close=True), View(AXIAL, "pons", close=True)),),
-    "cst_flair": ((View(CORONAL, level="plic"), View(AXIAL, level="subcortical"), View(AXIAL, level="plic")),),
-    "motor_band": ((_BAND, replace(_BAND, name="motor_band_intermediate"), replace(_BAND, name="motor_band_lateral")),),
+    "cst_flair": (_FLAIR, _bare(_FLAIR)),
+    "motor_band": (_BANDS, _bare(_BANDS)),
     "cst_diffusion": (
         (View(CORONAL, level="plic", map="fa"), View(AXIAL, level="plic", map="fa"), View(AXIAL, level="plic", map="md")),
         (View(CORONAL, shows="tracks"), View(SAGITTAL, side="right", shows="tracks"), View(SAGITTAL, side="left", shows="tracks")),
@@ -222,6 +229,8 @@ class Illustrator:
     def _over(self, view: View, scene: _Scene, role: str, at_mm: float, box: Box) -> tuple[list[Line], dict[str, str]]:
         if view.shows == "tracks":
             return _streamlines(scene.outcome.tracks, view, box)
+        if not view.shows:
+            return [], {}
         image, _ = self.grounds.of(role)
         lines, key = [], {}
         for mask in scene.outcome.masks:

@@ -27,9 +27,8 @@ from node.names import words
 from node.paper import CONTENT_WIDTH, FILL, HEADLINE, INK, RULE, SOFT, STYLES, WARM, Paper, date
 from node.provenance import Provenance
 from node.value_table import VERDICTS, by_name, marker_table
-from node.wording import population_words
 
-PICTURES_MOST_HIGH, BESIDE_PROFILES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 158.0, 110.0
+PICTURES_MOST_HIGH, TWO_ROWS_MOST_HIGH, BESIDE_PROFILES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 172.0, 158.0, 110.0
 OVERVIEWS = 5  # in a row
 GAP = 6.0
 QUALITY = "image_quality"
@@ -173,9 +172,10 @@ def _marker(paper: Paper, outcome: Outcome, illustrator: Illustrator) -> list[Fl
     said = explanation_of(outcome.marker)
     story: list[Flowable] = [paper.paragraph(title_of(outcome.marker), "title"), Spacer(0, 3), paper.paragraph(said.what), Spacer(0, 4)]
     rows = illustrator.rows(outcome)
+    most_high = BESIDE_PROFILES_MOST_HIGH if outcome.profiles else TWO_ROWS_MOST_HIGH if len(rows) > 1 else PICTURES_MOST_HIGH
     for number, row in enumerate(rows):
         following = rows[number + 1] if number + 1 < len(rows) else None
-        story += _pictures(paper, row, following, BESIDE_PROFILES_MOST_HIGH if outcome.profiles else PICTURES_MOST_HIGH)
+        story += _pictures(paper, row, following, most_high)
     story += _profiles(paper, outcome.profiles)
     is_long = len(by_name([*outcome.measurements, *outcome.gaps])) > ROWS_BESIDE_PICTURES
     story += [Spacer(0, 2), *marker_table(paper, (outcome,), is_whole=not is_long)]
@@ -271,7 +271,8 @@ def _methods(paper: Paper, report: Report) -> list[Flowable]:
         story.append(paper.bold(title, explanation_of(outcome.marker).how, "small"))
     references = {one.reference.population: one.reference for outcome in report.outcomes for one in outcome.measurements if one.reference}
     story += _heading(paper, say("Reference populations"))
-    said = [joined([population_words(reference), Name(reference.source)], "; ") for reference in references.values()]
+    said = [say("{population}; n = {n}; {source}", population=one.population, n=one.n, source=Name(one.source))
+            for one in references.values()]  # fmt: skip
     story += [paper.paragraph(line, "small") for line in said or [say("No value was compared with a population.")]]
     story += _heading(paper, say("Sources"))
     sources = {outcome.marker: sources_of(outcome.marker) for outcome in in_order(report.outcomes)}

@@ -11,7 +11,7 @@ from reportlab.platypus import Flowable, Spacer
 
 from analysis.outcome import MEASURED
 from analysis.report import Report
-from analysis.words import Name, say
+from analysis.words import say
 from node.paper import CONTENT_WIDTH, RULE, Paper
 from node.provenance import Provenance
 
@@ -43,7 +43,7 @@ def _done(paper: Paper) -> list[Flowable]:
     how = say("MRI uses a strong magnet and radio waves. It does not use X-rays.")
     if not paper.who.study_date:
         return _question(paper, say("What was done?"), say("Pictures of your head were taken with MRI."), how)
-    when = say("On {date} pictures of your head were taken with MRI.", date=Name(paper.who.study_date))
+    when = say("On {date} pictures of your head were taken with MRI.", date=paper.who.study_date)
     return _question(paper, say("What was done?"), when, how)
 
 

@@ -146,3 +146,19 @@ def test_atrophy_needs_both_conditions(z, ratio, value, words):
 def test_what_was_not_measured_is_not_assessed():
     found = finding("right", stated(0.0, 1.2), [Gap("precentral_thickness", "the T1 series cuts it", "right")])
     assert (found.value, found.reason) == ("not assessed", "the T1 series cuts it")
+
+
+def test_the_map_shows_the_thickness_in_the_masks_and_nowhere_else():
+    outcome = measured()
+    (map_,) = outcome.maps
+    inside = np.logical_or.reduce([mask.array for mask in outcome.masks])
+    assert (map_.name, map_.role, map_.unit, map_.array.dtype) == ("thickness", "t1", "mm", np.float32)
+    assert not map_.array[~inside].any() and (map_.array[inside] > 0).mean() > 0.95
+    for mask in outcome.masks:
+        name = {"precentral_gyrus": "precentral_thickness", "postcentral_gyrus": "postcentral_thickness"}[mask.name]
+        known = map_.array[mask.array & (map_.array > 0)]
+        assert known.mean() == pytest.approx(values(outcome)[name, mask.side], abs=0.35)
+
+
+def test_without_a_thickness_there_is_no_map():
+    assert measure(examination(upper(2.0))).maps == ()
