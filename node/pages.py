@@ -60,7 +60,7 @@ def _first(paper: Paper, report: Report, images: Mapping[str, Image]) -> list[Fl
     said = say("± is one standard error. Percentile: among healthy people of the patient's age and sex, with the range that holds it with "
                "a probability of 95 %. Left and right are the patient's. Levels of a tract: see its page.")  # fmt: skip
     table = [CondPageBreak(120), paper.paragraph(say("All markers"), "subheading"), *marker_table(paper, in_order(report.outcomes)),
-             paper.paragraph(said, "caption")]  # fmt: skip
+             *([paper.paragraph(said, "caption")] if any(one.measurements for one in report.outcomes) else [])]  # fmt: skip
     return [
         paper.paragraph(HEADLINE, "title"),
         Spacer(0, 4),
