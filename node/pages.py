@@ -271,8 +271,7 @@ def _methods(paper: Paper, report: Report) -> list[Flowable]:
         story.append(paper.bold(title, explanation_of(outcome.marker).how, "small"))
     references = {one.reference.population: one.reference for outcome in report.outcomes for one in outcome.measurements if one.reference}
     story += _heading(paper, say("Reference populations"))
-    said = [say("{population}; n = {n}; {source}", population=one.population, n=one.n, source=Name(one.source))
-            for one in references.values()]  # fmt: skip
+    said = [joined([one.population, Name(f"n = {one.n}"), Name(one.source)], "; ") for one in references.values()]
     story += [paper.paragraph(line, "small") for line in said or [say("No value was compared with a population.")]]
     story += _heading(paper, say("Sources"))
     sources = {outcome.marker: sources_of(outcome.marker) for outcome in in_order(report.outcomes)}
