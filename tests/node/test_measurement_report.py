@@ -134,7 +134,7 @@ def test_a_number_without_any_mask_is_said_as_text(scanner, result_study):
     mass = Finding("mass", "absent", result_study.DEGENERATION, result_study.BRAIN)
     lesions = Outcome("lesions", 1, MEASURED, measurements=(count,), findings=(mass,))
     ds, _ = made(case, replace(case.report, outcomes=(case.report.outcomes[1], lesions)))
-    assert "Brain: lesion count 0.000 (no reference: no norm)" in [one.TextValue for one in everything(ds) if one.ValueType == "TEXT"]
+    assert "Brain: lesion count 0 (no reference: no norm)" in [one.TextValue for one in everything(ds) if one.ValueType == "TEXT"]
     assert "Absent" in [one.ConceptCodeSequence[0].CodeMeaning for one in everything(ds) if one.ValueType == "CODE"]
     assert made(case, replace(case.report, outcomes=(lesions,)))[0] is None
 
