@@ -8,6 +8,7 @@ Nothing is moved to fit: a frame that lies more than a tenth of a voxel off the 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def is_enhanced(header: Dataset) -> bool:
     return "PerFrameFunctionalGroupsSequence" in header and len(header.PerFrameFunctionalGroupsSequence) > 0
 
 
+@functools.lru_cache(maxsize=64)  # role, image, masks, maps and outlines of one study ask for the same
 def frames_of(series: Series) -> tuple[Frame, ...]:
     """Every frame of the series, in the order of its instances; empty where `why_no_frames` has a reason."""
     if why_no_frames(series) is not None:
