@@ -55,7 +55,7 @@ fs.mkdirSync(out, { recursive: true });
 const THUMB = '[data-cy="study-browser-thumbnail"], [data-cy="study-browser-thumbnail-no-image"]';
 const visible = async selector => page.locator(selector).first().isVisible().catch(() => false);
 const texts = async selector => (await page.locator(selector).allInnerTexts()).map(text => text.replace(/\s+/g, ' ').trim()).filter(Boolean);
-async function settle(ms = 2500) { await page.waitForLoadState('networkidle', { timeout: 20000 }).catch(() => {}); await page.waitForTimeout(ms); }
+async function settle(ms = 2500) { await page.waitForLoadState('networkidle', { timeout: 5000 }).catch(() => {}); await page.waitForTimeout(ms); }
 const thumbnail = name => page.locator(THUMB).filter({ hasText: name }).first();
 async function open(name) {                                      // independent of what was open before
   await page.goto(`http://localhost:${PORT}/viewer?StudyInstanceUIDs=${study}`, { waitUntil: 'domcontentloaded' });
@@ -82,17 +82,19 @@ for (const name of ours) {
     found.pictures.push(file);
   };
   await open(name).catch(error => wrong.push(`not opened: ${error.message.split('\n')[0]}`));
+  if (await visible('object[type="application/pdf"]')) await settle(6000);
   await shoot();
+  found.toasts = await texts('[data-sonner-toast]');
   found.prompts = await texts('[data-cy="viewport-notification"]');
   if (await visible('[data-cy="yes-btn"]')) { await page.locator('[data-cy="yes-btn"]').first().click(); await settle(3000); await shoot(); }
   const next = page.locator('[data-cy="viewport-action-arrows-next"], [data-cy="viewport-action-arrows-right"]').first();
-  for (let step = 0; step < 3; step++) {                         // the next outline, segment, slice or page
-    if (await next.isVisible().catch(() => false)) { await next.click(); await settle(1500); } else await wheel(step ? 4 : 2);
+  for (let step = 0; step < 3; step++) {                         // the next outlines, segments, slices or pages
+    if (await next.isVisible().catch(() => false)) { await next.click(); await settle(1500); } else await wheel(step + 1);
     await shoot();
   }
-  found.toasts = await texts('[data-sonner-toast]');
   found.said = (await texts('[data-cy="viewport-grid"], #layoutManagerTarget')).join(' ').slice(0, 2000);
   if (await visible('text=Something went wrong')) wrong.push('page error: the viewer shows "Something went wrong"');
+  if (/Loading [A-Z]/.test(found.said)) wrong.push('not opened: the viewer is still loading it');
   found.wrong = [...new Set(wrong)];
   console.log(JSON.stringify(found));
 }

@@ -23,12 +23,13 @@ from analysis.report import Report
 from analysis.volume import Image
 from analysis.words import say
 from node.errors import StudyError
-from node.frames import Frame, Place, frames_of, images_in_mosaic, mask_on_frame, slice_map
+from node.frames import Frame, Place, frames_of, functional_group, images_in_mosaic, mask_on_frame, slice_map
 from node.mosaic import tiles_of
 from node.provenance import Provenance, blank_source
 from node.study import Series
 from node.uids import uid
 
+SAME_ORIENTATION = 1e-5
 _EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "StationName", "AcquisitionDateTime")
 
 
@@ -103,10 +104,19 @@ def _classic_image(planes: Planes, place: Place) -> Dataset:
     slices, rows, columns = frame.lps_from_index[:3, :3].T
     spacing = np.linalg.norm(rows), np.linalg.norm(columns)
     image.ImagePositionPatient = _decimals(frame.origin_lps)
-    image.ImageOrientationPatient = _decimals([*(columns / spacing[1]), *(rows / spacing[0])])
+    image.ImageOrientationPatient = _orientation(header, place, np.array([*(columns / spacing[1]), *(rows / spacing[0])]))
     image.PixelSpacing = _decimals(spacing)
     image.SliceThickness, image.SpacingBetweenSlices = _decimals([np.linalg.norm(slices), planes.slice_gap_mm])
     return image
+
+
+def _orientation(header: Dataset, place: Place, cosines: np.ndarray) -> object:
+    """As the source writes it, to the last digit: OHIF 3.13 takes a map that differs by any amount for an oblique one."""
+    number = place.frame.number
+    source = header if number is None else functional_group(header, number, "PlaneOrientationSequence")
+    written = source.get("ImageOrientationPatient")
+    is_same = written is not None and len(written) == 6 and np.allclose(np.array(written, float), cosines, atol=SAME_ORIENTATION)
+    return deepcopy(written) if is_same else _decimals(cosines)
 
 
 def _decimals(numbers: object) -> list[float]:

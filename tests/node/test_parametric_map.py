@@ -168,3 +168,12 @@ def test_a_map_of_nothing_is_still_a_map(scanner, result_study):
     outcomes = tuple(replace(one, maps=(empty,) if one.maps else ()) for one in case.report.outcomes)
     (ds,) = made(replace(case, report=replace(case.report, outcomes=outcomes)))
     assert ds.NumberOfFrames == 12
+
+
+@pytest.mark.parametrize("is_enhanced", [False, True], ids=["classic", "enhanced"])
+def test_the_orientation_is_that_of_the_source_to_the_last_digit(scanner, result_study, is_enhanced):
+    """OHIF 3.13 shows no map whose orientation differs by any amount: it is the source's, not one that was computed from it."""
+    digits = (0.99993485212326, -0.0114129334688, -6.287873111e-05, 0.01124470308423, 0.98422265052795, 0.17657658457756)
+    case = result_study.case(scanner, is_enhanced, orientation=digits)
+    for one in parametric_maps(case.report, case.provenance, case.images):
+        assert tuple(one.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient) == digits
