@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from analysis.examination import Patient
 from analysis.outcome import Outcome
+from analysis.sequences import Row
 from analysis.support import Support
 from analysis.words import say
 
@@ -36,7 +37,8 @@ class SeriesNote:
 @dataclass(frozen=True, eq=False)
 class Report:
     """Everything the node says of one study. `not_analysed` is the reason when no marker could run at all; `problems` are what could not be
-    read, in sentences; `support` says what the findings weigh together."""
+    read, in sentences; `support` says what the findings weigh together, `sequences` which of the sequences that an
+    examination should have came."""
 
     study_instance_uid: str
     patient: Patient
@@ -47,6 +49,7 @@ class Report:
     seconds: float = 0.0
     problems: tuple[str, ...] = ()
     support: Support | None = None
+    sequences: tuple[Row, ...] = ()
 
     def series_with(self, role: str) -> SeriesNote | None:
         """The series whose image had that role in the analysis."""

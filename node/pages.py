@@ -16,10 +16,10 @@ from reportlab.platypus import CondPageBreak, Flowable, HRFlowable, KeepTogether
 from analysis.outcome import MEASURED, Gap, Outcome, Profile
 from analysis.report import LIMITS, Report, SeriesNote
 from analysis.sentence import SIDES, title_of
+from analysis.sequences import CAME, LIMITED, MISSING, UNUSED
 from analysis.support import Line, Support
 from analysis.volume import Image
 from analysis.words import Name, joined, say
-from node import sequences
 from node.charts import ColorBar, Key, Panel, ProfileChart
 from node.explanations import explanation_of, sources_of
 from node.illustrations import Illustrator, Shown
@@ -37,13 +37,13 @@ ORDER = (
 )  # fmt: skip
 ROWS_BESIDE_PICTURES = 14
 PROFILES = {"cst_fa": say("Fractional anisotropy along the tract"), "cst_md": say("Mean diffusivity along the tract (10⁻³ mm²/s)")}
-STATES = {sequences.CAME: ("●", INK), sequences.LIMITED: ("◐", WARM), sequences.UNUSED: ("○", WARM), sequences.MISSING: ("○", SOFT)}
+STATES = {CAME: ("●", INK), LIMITED: ("◐", WARM), UNUSED: ("○", WARM), MISSING: ("○", SOFT)}
 
 
 def pages(report: Report, provenance: Provenance, images: Mapping[str, Image]) -> bytes:
     """The report as PDF. `images` are those that were measured, by role."""
     paper, illustrator = Paper(provenance), Illustrator(report, images)
-    story = [*_first(paper, report, images)]
+    story = [*_first(paper, report)]
     for outcome in in_order(report.outcomes):
         if outcome.outcome == MEASURED and outcome.marker != QUALITY:
             story += [PageBreak(), *_marker(paper, outcome, illustrator)]
@@ -56,7 +56,7 @@ def in_order(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return sorted(outcomes, key=lambda one: ORDER.index(one.marker) if one.marker in ORDER else len(ORDER) - 1.5)
 
 
-def _first(paper: Paper, report: Report, images: Mapping[str, Image]) -> list[Flowable]:
+def _first(paper: Paper, report: Report) -> list[Flowable]:
     said = say("± is one standard error. Percentile: among healthy people of the patient's age and sex, with the range that holds it with "
                "a probability of 95 %. Left and right are the patient's. Levels of a tract: see its page.")  # fmt: skip
     table = [CondPageBreak(120), paper.paragraph(say("All markers"), "subheading"), *marker_table(paper, in_order(report.outcomes)),
@@ -68,7 +68,7 @@ def _first(paper: Paper, report: Report, images: Mapping[str, Image]) -> list[Fl
         *_summary(paper, report),
         *_support(paper, report.support),
         *(table if report.outcomes else []),
-        *_protocol(paper, report, images),
+        *_protocol(paper, report),
     ]
 
 
@@ -151,17 +151,14 @@ def _rules(*more: tuple) -> TableStyle:
     ])  # fmt: skip
 
 
-def _protocol(paper: Paper, report: Report, images: Mapping[str, Image]) -> list[Flowable]:
+def _protocol(paper: Paper, report: Report) -> list[Flowable]:
     """Which sequences the examination should have, which came, which were missing or limited."""
     heads = (say("Sequence"), say("what for"), say("in this study"))
     rows = [[paper.paragraph(head, "soft") for head in heads]]
-    for row in sequences.rows(report, images):
-        name = say("{name} (optional)", name=row.sequence.name) if row.sequence.is_optional else row.sequence.name
-        said = [part for part in (joined(Name(one) for one in row.series), row.remark) if part]
-        state = say("{state}: {said}", state=row.state, said=joined(said, "; ")) if said else row.state
+    for row in report.sequences:
         mark, color = STATES[row.state]
         color = SOFT if row.sequence.is_optional else color
-        rows.append([paper.paragraph(name, "cell"), paper.paragraph(row.sequence.why, "soft"), _marked(paper, mark, color, state)])
+        rows.append([paper.paragraph(row.name, "cell"), paper.paragraph(row.sequence.why, "soft"), _marked(paper, mark, color, row.words)])
     table = LongTable(rows, (150, 170, CONTENT_WIDTH - 320), repeatRows=1)
     table.setStyle(_rules(("LINEBELOW", (0, 0), (-1, -1), 0.4, RULE)))
     return [KeepTogether([*_heading(paper, say("Protocol: what an examination for suspected ALS should have")), table])]

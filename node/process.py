@@ -21,6 +21,7 @@ from analysis.examination import Examination
 from analysis.marker import Marker, markers
 from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
+from analysis.sequences import rows_of
 from analysis.summary import summary_of
 from analysis.support import support_of
 from analysis.volume import Diffusion, Image
@@ -123,6 +124,7 @@ def report_of(
         seconds=seconds,
         problems=_first(study.problems),
         support=support,
+        sequences=rows_of(notes, outcomes, images),
     )
 
 

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from analysis.outcome import Finding, Gap, Measurement, Outcome, Profile
 from analysis.report import Report, SeriesNote
+from analysis.sequences import Row
 from analysis.support import Line, Support
 from node import __version__
 
@@ -27,10 +28,18 @@ def report_json(report: Report, objects: Mapping[str, Dataset]) -> dict[str, Any
         "markers": {outcome.marker: _outcome(outcome) for outcome in report.outcomes},
         "summary": list(report.summary),
         "support": _support(report.support) if report.support else None,
+        "sequences": [_sequence(row) for row in report.sequences],
         "problems": list(report.problems),
         "objects": [_object(name, ds) for name, ds in objects.items()],
         "seconds": round(report.seconds, 1),
     }
+
+
+def _sequence(row: Row) -> dict[str, Any]:
+    """One sequence that an examination should have: whether it came."""
+    wanted = row.sequence
+    said = {"name": wanted.name, "roles": list(wanted.roles), "optional": wanted.is_optional}
+    return {**said, "state": row.state, "remark": row.remark or None}
 
 
 def _support(support: Support) -> dict[str, Any]:

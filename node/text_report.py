@@ -75,6 +75,7 @@ def _sections(report: Report, language: Language) -> list[Dataset]:
         _section(concepts.SUPPORT, concepts.FINDING, support, language),
         _section(concepts.FINDINGS, concepts.FINDING, findings, language),
         _measurements(report, language),
+        _section(concepts.SEQUENCES, concepts.COMMENT, wording.sequence_lines(report), language),
         _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report), language),
         _section(concepts.COMMENT, concepts.COMMENT, comments, language),
         _section(concepts.IMAGE_LIBRARY, concepts.COMMENT, series, language),

@@ -170,6 +170,11 @@ def series_line(number: int, note: SeriesNote) -> str:
     return joined([line, say("Problems: {problems}.", problems=joined(note.problems, "; "))], " ") if note.problems else line
 
 
+def sequence_lines(report: Report) -> list[Words]:
+    """Which of the sequences that an examination should have came, and which did not."""
+    return [say("{sequence}: {state}", sequence=row.name, state=row.words) for row in report.sequences]
+
+
 def support_lines(report: Report) -> list[Words]:
     """What each finding weighs, with its source, and the range of all of them together."""
     if report.support is None:

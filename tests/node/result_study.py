@@ -14,6 +14,7 @@ import numpy as np
 from analysis.examination import Patient
 from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding, Gap, Map, Mask, Measurement, Outcome, Reference, Track
 from analysis.report import Report, SeriesNote
+from analysis.sequences import rows_of
 from analysis.support import support_of
 from analysis.volume import Volume
 from node.answer_folder import write
@@ -153,7 +154,7 @@ def _report(series: list[Series], images: dict[str, Volume]) -> Report:
     )
     summary = ("Anisotropy of the corticospinal tract: left 0.52, right 0.50.",)
     return Report(series[0].header.StudyInstanceUID, Patient(65.0, "M"), notes, outcomes, summary, seconds=12.34,
-                  support=support_of(outcomes))  # fmt: skip
+                  support=support_of(outcomes), sequences=rows_of(notes, outcomes, images))  # fmt: skip
 
 
 def _volumes(t1: Volume) -> Outcome:

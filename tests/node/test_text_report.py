@@ -116,3 +116,10 @@ def test_what_each_finding_weighs_is_said_with_its_source(scanner, result_study)
     assert lines[0].startswith("motor band sign on the left: present; likelihood ratio 6.73") and "10.1002/acn3.52066" in lines[0]
     assert lines[-1].endswith("likelihood ratio between\r\n  6.7 and 10.0.")
     assert max(len(line) for sentence in lines for line in sentence.split("\r\n")) <= 100, "viewers do not break the lines of a finding"
+
+
+def test_it_says_which_sequences_came_and_which_did_not(scanner, result_study):
+    case = result_study.case(scanner)
+    lines = sections(read(case.report, case.provenance))["Sequences of an examination for suspected ALS"]
+    assert "3D FLAIR: missing" in lines and lines[0].startswith("3D T1, 1 mm, down to C3: limited: T1 tilted; voxels of up to 2.0 mm")
+    assert "fMRI (optional): missing" in lines

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.examination import Patient
 from analysis.outcome import MEASURED, Concept, Finding, Outcome
-from analysis.report import Report, SeriesNote
+from analysis.report import SeriesNote
+from analysis.sequences import CAME, LIMITED, MISSING, UNUSED, directions_of, rows_of
 from analysis.volume import Diffusion, Volume
-from node import sequences
-from node.sequences import CAME, LIMITED, MISSING, UNUSED, directions_of
 
 HEAD = Concept("SCT", "69536005", "Head")
 
@@ -26,8 +24,7 @@ SIX = [(1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0), (0.6, 0.8, 0), (0.6, 0, 0.8), (0, 
 
 
 def rows(notes, images, outcomes=()):
-    report = Report("1.2.3", Patient(), tuple(notes), tuple(outcomes), ())
-    return {row.sequence.name: row for row in sequences.rows(report, images)}
+    return {row.sequence.name: row for row in rows_of(notes, outcomes, images)}
 
 
 def note(role, **more):

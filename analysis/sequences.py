@@ -8,18 +8,22 @@ series, and as not used when only unusable series of that role came.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.outcome import Finding
-from analysis.report import Report, SeriesNote
+from analysis.outcome import Finding, Outcome
+from analysis.steps.diffusion_prediction import B_ZERO_S_MM2
 from analysis.volume import Diffusion, Image
-from analysis.words import Words, joined, say
+from analysis.words import Name, Words, joined, say
+
+if TYPE_CHECKING:
+    from analysis.report import SeriesNote
 
 CAME, LIMITED, UNUSED, MISSING = say("came"), say("limited"), say("not used"), say("missing")
-LEAST_DIRECTIONS, B_ZERO_S_MM2 = 6, 50.0  # of a tensor
+LEAST_DIRECTIONS = 6  # of a tensor
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,26 @@ class Row:
     remark: str = ""
 
 
-def rows(report: Report, images: Mapping[str, Image]) -> tuple[Row, ...]:
-    """The list, compared with the study."""
-    limits = {one.level: one for outcome in report.outcomes for one in outcome.findings if one.name == "image_quality"}
-    return tuple(_row(sequence, report, images, limits) for sequence in SEQUENCES)
+    @property
+    def name(self) -> Words:
+        return say("{name} (optional)", name=self.sequence.name) if self.sequence.is_optional else self.sequence.name
+
+    @property
+    def words(self) -> Words:
+        """How it stands, which series came, and what there is to say."""
+        said = [part for part in (joined(Name(one) for one in self.series), self.remark) if part]
+        return say("{state}: {said}", state=self.state, said=joined(said, "; ")) if said else self.state
 
 
-def _row(sequence: Sequence, report: Report, images: Mapping[str, Image], limits: Mapping[str | None, Finding]) -> Row:
-    notes = [note for note in report.series if note.role in sequence.roles]
+def rows_of(series: Iterable[SeriesNote], outcomes: Iterable[Outcome], images: Mapping[str, Image]) -> tuple[Row, ...]:
+    """The list, compared with the series of a study; `outcomes` say how good they are."""
+    limits = {one.level: one for outcome in outcomes for one in outcome.findings if one.name == "image_quality"}
+    notes = tuple(series)
+    return tuple(_row(sequence, notes, images, limits) for sequence in SEQUENCES)
+
+
+def _row(sequence: Sequence, series: Iterable[SeriesNote], images: Mapping[str, Image], limits: Mapping[str | None, Finding]) -> Row:
+    notes = [note for note in series if note.role in sequence.roles]
     used = [note for note in notes if note.used]
     if sequence.directions and used and (count := directions_of(images.get("dwi"))) < sequence.directions:
         said = say("the diffusion series has {count} directions; a tensor needs {least}", count=count, least=sequence.directions)
