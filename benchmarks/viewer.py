@@ -7,7 +7,7 @@ The folders hold the files of one study: its images and its answer. They are put
 OHIF reads over DICOMweb, in Chromium (Debian: chromium, nodejs). OHIF and the driver of the browser come from npm, once, into the cache.
 Archive, viewer and browser run in a network of their own (`unshare --net`), so nobody else can reach them and they reach nobody.
 
-For each series of the answer it prints the pictures and what went wrong. Status 1 where the viewer had an error on a page that is not known,
+For each series of the answer it prints the pictures and what went wrong. Status 1 where the viewer had a page error that is not known,
 or offers to track an outline, because it would then put numbers of its own in place of ours. The pictures are for eyes: look at them.
 """
 
