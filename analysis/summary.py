@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.outcome import FAILED, Outcome
-from analysis.sentence import SERIES_NAMES, title_of
-from analysis.support import SIDES, Line, Support
+from analysis.sentence import SERIES_NAMES, SIDES, title_of
+from analysis.support import Line, Support
 from analysis.words import Words, joined, say, without_stop
 
 # What an MRI is there to exclude, by the finding that says whether it was seen.

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from analysis.outcome import Finding, Outcome
+from analysis.sentence import SIDES, VERDICTS
 from analysis.words import Words, joined, say
 
 FARTHEST_Z = 2.5
@@ -109,7 +110,6 @@ def shifted(z: float, area: Ratio) -> Ratio:
     return Ratio(math.exp(logs[2]), math.exp(min(logs)), math.exp(max(logs)))
 
 
-SIDES = {"left": say("left"), "right": say("right")}
 MIMICS, HEALTHY = say("against diseases that look like ALS"), say("against healthy people")
 EVEN_ODDS = Ratio(math.sqrt(2.21), 1.0, 3.49)
 ANISOTROPY_AREA = Ratio(0.75, 0.66, 0.83)
@@ -238,9 +238,6 @@ def _few(assessed: Sequence[Line], lines: Sequence[Line]) -> Words | None:
         return None
     known, every = len(assessed), len(lines)
     return say("Only {known} of {every} such findings could be assessed, so this rests on little.", known=known, every=every)
-
-
-VERDICTS = {"present": say("present"), "absent": say("absent"), "indeterminate": say("indeterminate"), "not assessed": say("not assessed")}
 
 
 def line_words(line: Line) -> Words:
