@@ -9,6 +9,7 @@ Archive, viewer and browser run in a network of their own (`unshare --net`), so 
 
 For each series of the answer it prints the pictures and what went wrong. Status 1 where the viewer had a page error that is not known,
 or offers to track an outline, because it would then put numbers of its own in place of ours. The pictures are for eyes: look at them.
+One fault in them is of OHIF: where pixels are not square it exchanges the two spacings, and draws the outlines of the report stretched.
 """
 
 from __future__ import annotations
