@@ -41,7 +41,12 @@ def sentence_of(outcome: Outcome) -> Words:
         return say("{title}: failed, {reason}.", title=title, reason=outcome.reason)
     if outcome.outcome != MEASURED:
         return say("{title}: not measurable, {reason}.", title=title, reason=outcome.reason)
-    return say("{title}: {said}.", title=title, said=SENTENCES.get(outcome.marker, _any)(outcome))
+    return say("{title}: {said}.", title=title, said=result_of(outcome))
+
+
+def result_of(outcome: Outcome) -> Words:
+    """What a marker that was measured says, without its title and without a full stop."""
+    return SENTENCES.get(outcome.marker, _any)(outcome)
 
 
 def _any(outcome: Outcome) -> Words:
@@ -52,7 +57,10 @@ def _volumes(outcome: Outcome) -> Words:
     value = {m.name: m for m in outcome.measurements}
     brain = _millilitres(value["brain_volume"])
     if "intracranial_volume" not in value:
-        return say("brain {brain}; intracranial volume and CSF {reason}", brain=brain, reason=outcome.gaps[0].reason)
+        said = [say("brain {brain}", brain=brain)]
+        if outcome.gaps:
+            said.append(say("intracranial volume and CSF: {reason}", reason=outcome.gaps[0].reason))
+        return joined(said, "; ")
     whole = value["intracranial_volume"]
     share = 100 * value["brain_volume"].value / whole.value
     return say("brain {brain}, {share:.0f} % of the intracranial volume of {whole}", brain=brain, share=share, whole=_millilitres(whole))

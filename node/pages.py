@@ -15,7 +15,7 @@ from reportlab.platypus import CondPageBreak, Flowable, HRFlowable, KeepTogether
 
 from analysis.outcome import MEASURED, Gap, Outcome, Profile
 from analysis.report import LIMITS, Report, SeriesNote
-from analysis.sentence import SIDES, title_of
+from analysis.sentence import SIDES, result_of, title_of
 from analysis.sequences import CAME, LIMITED, MISSING, UNUSED
 from analysis.support import Line, Support
 from analysis.volume import Image
@@ -167,7 +167,8 @@ def _protocol(paper: Paper, report: Report) -> list[Flowable]:
 def _marker(paper: Paper, outcome: Outcome, illustrator: Illustrator) -> list[Flowable]:
     """The page of a marker: what it is, its pictures, its profile, all its values, how it was measured and how sure that is."""
     said = explanation_of(outcome.marker)
-    story: list[Flowable] = [paper.paragraph(title_of(outcome.marker), "title"), Spacer(0, 3), paper.paragraph(said.what), Spacer(0, 4)]
+    story: list[Flowable] = [paper.paragraph(title_of(outcome.marker), "title"), Spacer(0, 3), paper.paragraph(said.what),
+                              paper.bold(say("Result:"), say("{result}.", result=result_of(outcome))), Spacer(0, 4)]  # fmt: skip
     rows = illustrator.rows(outcome)
     most_high = BESIDE_PROFILES_MOST_HIGH if outcome.profiles else TWO_ROWS_MOST_HIGH if len(rows) > 1 else PICTURES_MOST_HIGH
     for number, row in enumerate(rows):

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from analysis.outcome import Finding, Gap, Measurement, Outcome, Profile
 from analysis.report import Report, SeriesNote
+from analysis.sentence import sentence_of
 from analysis.sequences import Row
 from analysis.support import Line, Support
 from node import __version__
@@ -74,6 +75,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "version": outcome.version,
         "outcome": outcome.outcome,
         "reason": outcome.reason,
+        "sentence": sentence_of(outcome),
         "seconds": round(outcome.seconds, 1),
         "measurements": [_measurement(one) for one in outcome.measurements],
         "findings": [_finding(one) for one in outcome.findings],

@@ -13,6 +13,7 @@ from pydicom.sr.coding import Code
 
 from analysis.outcome import MEASURED
 from analysis.report import LIMITS, Report
+from analysis.sentence import sentence_of
 from analysis.words import Name
 from node import concepts, wording
 from node.language import Language
@@ -65,7 +66,8 @@ def _sections(report: Report, language: Language) -> list[Dataset]:
     """The headings, each with its lines; a heading without lines is left out."""
     measured = [outcome for outcome in report.outcomes if outcome.outcome == MEASURED]
     measurements = [one for outcome in measured for one in outcome.measurements]
-    findings = [wording.wrapped(language(wording.finding_line(one))) for outcome in report.outcomes for one in outcome.findings]
+    findings = [wording.wrapped(language(sentence_of(outcome))) for outcome in measured]
+    findings += [wording.wrapped(language(wording.finding_line(one))) for outcome in report.outcomes for one in outcome.findings]
     support = [wording.wrapped(language(line)) for line in wording.support_lines(report)]
     series = [*(wording.series_line(number, note) for number, note in enumerate(report.series, start=1)), *report.problems]
     notes = [line for outcome in report.outcomes for line in wording.note_lines(outcome)]
