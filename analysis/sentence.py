@@ -67,6 +67,8 @@ def _volumes(outcome: Outcome) -> Words:
 
 
 def _millilitres(measurement: Measurement) -> Words:
+    if measurement.uncertainty is None:
+        return say("{value:.0f} ml", value=measurement.value)
     return say("{value:.0f} ± {error:.0f} ml", value=measurement.value, error=measurement.uncertainty)
 
 
