@@ -7,8 +7,8 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 
+from node.association import echo
 from node.errors import BetzError, DeliveryError, RefusedError
-from node.sender import echo
 from node.service import is_running
 from node.settings import Destination, Settings
 

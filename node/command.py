@@ -188,7 +188,7 @@ def _phantom(options: argparse.Namespace) -> None:
 
 def _send(options: argparse.Namespace) -> None:
     settings, folder = _settings(options), _folder(options.folder)
-    from node.sender import send_folder
+    from node.storage import send_folder
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)

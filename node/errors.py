@@ -6,7 +6,8 @@ BetzError
 │   └── MixedStudyError  two patients, or two studies, where one was expected
 ├── SpoolError           an instance could not be stored; carries the C-STORE status
 ├── DeliveryError        a result could not be sent
-│   └── RefusedError     the peer refused for good: sending again will not help
+│   ├── RefusedError     the peer refused for good: sending again will not help
+│   └── UnreachableError no association could be had, or it was lost
 ├── ControlError         a study cannot be one of the site's own controls: the reason
 └── JobError             an analysis ended without a result: time, memory, crash
 
@@ -50,6 +51,10 @@ class DeliveryError(BetzError):
 
 class RefusedError(DeliveryError):
     """The peer refused for good."""
+
+
+class UnreachableError(DeliveryError):
+    """No association could be had, or it was lost. Nothing is said about the object that was sent."""
 
 
 class ControlError(BetzError):

@@ -5,9 +5,11 @@
         │ a new instance   │ retry    └──────────────────▶ failed          no analysis; the answer "not analysed" is on its way
         └── answered, delivered, parked, failed     any ──▶ cancelled      by a person; stays so until `betz retry`
 
-A result row is pending, delivered, parked, superseded (a newer answer exists) or cancelled. Every change is one durable transaction
-(SQLite: WAL, synchronous=FULL) and is conditional on the state before, so the service and the command line may write at the same time.
-After a crash `recover` compares the spool with the journal: nothing that was stored is forgotten, nothing that ran is taken for done.
+A result row is pending, stored (the peer took it, and is to prove that it keeps it), proven, delivered (no proof is asked for), parked,
+superseded (a newer answer exists) or cancelled. A study is delivered when no row of its answer is pending or stored. Every change is one
+durable transaction (SQLite: WAL, synchronous=FULL) and is conditional on the state before, so the service and the command line may write
+at the same time. After a crash `recover` compares the spool with the journal: nothing that was stored is forgotten, nothing that ran is
+taken for done.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from node.spool import Spool
 
 RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
 PARKED, FAILED, CANCELLED, PENDING, SUPERSEDED = "parked", "failed", "cancelled", "pending", "superseded"
+STORED, PROVEN, ASKED = "stored", "proven", "asked"
+ARRIVED = (STORED, PROVEN, DELIVERED)
 
 _tables = MetaData()
 studies = Table(
@@ -51,6 +55,24 @@ results = Table(
     Column("first_try", Float, nullable=False, default=0.0),
     Column("next_try", Float, nullable=False, default=0.0),
     UniqueConstraint("study", "answer", "file", "destination"),
+)
+proofs = Table(
+    "proofs", _tables,
+    Column("transaction", String(64), primary_key=True),
+    Column("destination", String, nullable=False),
+    Column("study", String(64), nullable=False, index=True),
+    Column("answer", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String, nullable=False, default=""),
+    Column("asked", Float, nullable=False),
+)
+circuits = Table(
+    "circuits", _tables,
+    Column("destination", String, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("next_try", Float, nullable=False),
 )
 
 
@@ -82,6 +104,30 @@ class ResultRow:
     reason: str
     attempts: int
     first_try: float
+    next_try: float
+
+
+@dataclass(frozen=True)
+class ProofRow:
+    """One request to a destination to say that it keeps an answer: `transaction` is its UID, `state` "asked" until it was answered."""
+
+    transaction: str
+    destination: str
+    study: str
+    answer: str
+    state: str
+    reason: str
+    asked: float
+
+
+@dataclass(frozen=True)
+class CircuitRow:
+    """A destination whose last associations failed: how many in a row, since when, why, and when it is called again."""
+
+    destination: str
+    failures: int
+    reason: str
+    since: float
     next_try: float
 
 
@@ -155,11 +201,13 @@ class Journal:
         change = update(studies).where(studies.c.study == study, studies.c.state == RUNNING).values(
             state=FAILED if failure else ANSWERED, reason=reason, since=self.clock(), version=version, answer=answer, attempts=0)
         older = update(results).where(results.c.study == study, results.c.answer != answer, results.c.state.in_((PENDING, PARKED)))
+        unproven = update(results).where(results.c.study == study, results.c.answer != answer, results.c.state == STORED)
         known = select(results.c.file, results.c.destination).where(results.c.study == study, results.c.answer == answer)
         with self.engine.begin() as connection:
             if connection.execute(change).rowcount != 1:
                 return False
             connection.execute(older.values(state=SUPERSEDED, reason="a newer answer exists"))
+            connection.execute(unproven.values(state=DELIVERED, reason="not proven: a newer answer exists"))
             there = set(connection.execute(known).tuples())
             for file, peer in ((file, peer) for file in files for peer in destinations if (file, peer) not in there):
                 connection.execute(insert(results).values(study=study, answer=answer, file=file, destination=peer, state=PENDING))
@@ -171,10 +219,13 @@ class Journal:
         self.move(study, (RECEIVING, READY, RUNNING, ANSWERED, DELIVERED, PARKED, FAILED), CANCELLED, "cancelled by a person")
         with self.engine.begin() as connection:
             connection.execute(update(results).where(results.c.study == study, results.c.state == PENDING).values(state=CANCELLED))
+            connection.execute(update(results).where(results.c.study == study, results.c.state == STORED).values(
+                state=DELIVERED, reason="not proven: a person cancelled it"))
 
     def forget(self, study: str) -> None:
         with self.engine.begin() as connection:
             connection.execute(results.delete().where(results.c.study == study))
+            connection.execute(proofs.delete().where(proofs.c.study == study))
             connection.execute(studies.delete().where(studies.c.study == study))
 
     def recover(self, spool: Spool, may_run: Callable[[str], bool] = lambda study: False) -> list[str]:
@@ -207,9 +258,9 @@ class Journal:
         """What is to be sent there now, the longest waiting first."""
         return self._results(results.c.destination == destination, results.c.state == PENDING, results.c.next_try <= self.clock())
 
-    def waiting(self) -> dict[str, int]:
-        """How many objects still wait for each destination."""
-        counted = select(results.c.destination, func.count()).where(results.c.state == PENDING).group_by(results.c.destination)
+    def waiting(self, state: str = PENDING) -> dict[str, int]:
+        """How many objects still wait for each destination, or for its proof."""
+        counted = select(results.c.destination, func.count()).where(results.c.state == state).group_by(results.c.destination)
         with self.engine.connect() as connection:
             return dict(connection.execute(counted).tuples().all())
 
@@ -218,20 +269,27 @@ class Journal:
             found = connection.execute(select(results).where(*conditions).order_by(results.c.next_try, results.c.id)).all()
         return [ResultRow(**row._mapping) for row in found]
 
-    def sent(self, row: ResultRow, state: str, reason: str = "", next_try: float = 0.0) -> None:
-        """What became of one attempt to send."""
-        change = update(results).where(results.c.id == row.id, results.c.state == PENDING).values(
-            state=state, reason=reason, attempts=row.attempts + 1, first_try=row.first_try or self.clock(), next_try=next_try)
+    def sent(self, row: ResultRow, state: str, reason: str = "", next_try: float = 0.0) -> bool:
+        """What became of one attempt to send, or to have it proven; False, and nothing changed, where the row is no longer as it was."""
+        change = update(results).where(results.c.id == row.id, results.c.state == row.state).values(
+            state=state, reason=reason, attempts=row.attempts + (row.state == PENDING), first_try=row.first_try or self.clock(),
+            next_try=next_try)
         with self.engine.begin() as connection:
-            connection.execute(change)
+            changed = connection.execute(change).rowcount == 1
         if state != PENDING:
             self.settle(row.study)
+        return changed
+
+    def hasten(self, destination: str) -> None:
+        """What waits for a destination is due at once: it answers again."""
+        with self.engine.begin() as connection:
+            connection.execute(update(results).where(results.c.destination == destination, results.c.state == PENDING).values(next_try=0.0))
 
     def settle(self, study: str) -> None:
         """Derive whether an answered study is delivered or parked from its results."""
         row = self.study(study)
         states = {result.state for result in self.results_of(study) if row and result.answer == row.answer}
-        if row is None or row.state not in (ANSWERED, PARKED) or PENDING in states or not states:
+        if row is None or row.state not in (ANSWERED, PARKED) or {PENDING, STORED} & states or not states:
             return
         refused = next((result.reason for result in self.results_of(study, PARKED)), "")
         self.move(study, (row.state,), PARKED if PARKED in states else DELIVERED, refused)
@@ -240,13 +298,63 @@ class Journal:
         """Make the latest answer due again: what has not arrived, or, where everything has, all of it. Return how many objects."""
         row = self.study(study)
         mine = [result for result in self.results_of(study) if result.answer == row.answer]
-        again = [result.id for result in mine if result.state != DELIVERED] or [result.id for result in mine]
+        again = [result.id for result in mine if result.state not in (DELIVERED, PROVEN)] or [result.id for result in mine]
         change = update(results).where(results.c.id.in_(again)).values(state=PENDING, next_try=0.0, attempts=0, first_try=0.0, reason="")
         with self.engine.begin() as connection:
             connection.execute(change)
+            connection.execute(proofs.delete().where(proofs.c.study == study, proofs.c.answer == row.answer))
         if again:
             self.move(study, (PARKED, DELIVERED, CANCELLED), ANSWERED)
         return len(again)
+
+    # proofs: what was asked of a destination that is to say that it keeps an answer
+
+    def to_prove(self, destination: str) -> list[tuple[str, str]]:
+        """(study, answer) of which every object that can be is stored there, and one or more is not proven."""
+        other = results.alias()
+        waits = select(other.c.id).where(other.c.study == results.c.study, other.c.answer == results.c.answer,
+                                         other.c.destination == results.c.destination, other.c.state == PENDING)
+        wanted = select(results.c.study, results.c.answer).where(
+            results.c.destination == destination, results.c.state == STORED, ~waits.exists()).distinct()
+        with self.engine.connect() as connection:
+            return sorted(connection.execute(wanted).tuples().all())
+
+    def ask(self, transaction: str, destination: str, study: str, answer: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(insert(proofs).values(
+                transaction=transaction, destination=destination, study=study, answer=answer, state=ASKED, asked=self.clock()))
+
+    def proof(self, transaction: str) -> ProofRow | None:
+        return next(iter(self._proofs(proofs.c.transaction == transaction)), None)
+
+    def proofs_of(self, study: str, answer: str, destination: str) -> list[ProofRow]:
+        """The requests so far, the oldest first."""
+        return self._proofs(proofs.c.study == study, proofs.c.answer == answer, proofs.c.destination == destination)
+
+    def _proofs(self, *conditions: object) -> list[ProofRow]:
+        with self.engine.connect() as connection:
+            return [ProofRow(**row._mapping) for row in connection.execute(select(proofs).where(*conditions).order_by(proofs.c.asked))]
+
+    def answered(self, transaction: str, reason: str) -> None:
+        """A request needs no more waiting: it was answered, or will not be."""
+        with self.engine.begin() as connection:
+            connection.execute(update(proofs).where(proofs.c.transaction == transaction).values(state="answered", reason=reason))
+
+    # circuits: destinations with which associations fail
+
+    def circuit(self, destination: str) -> CircuitRow:
+        with self.engine.connect() as connection:
+            found = connection.execute(select(circuits).where(circuits.c.destination == destination)).first()
+        return CircuitRow(**found._mapping) if found else CircuitRow(destination, 0, "", self.clock(), 0.0)
+
+    def break_circuit(self, row: CircuitRow) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(circuits.delete().where(circuits.c.destination == row.destination))
+            connection.execute(insert(circuits).values(**vars(row)))
+
+    def close_circuit(self, destination: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(circuits.delete().where(circuits.c.destination == destination))
 
 
 def _durable(connection, _record) -> None:

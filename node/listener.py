@@ -80,14 +80,21 @@ class Listener:
                 association.abort()
 
 
-def listen(settings: Settings, spool: Spool, on_stored: Callable[[str], None]) -> Listener:
-    """Listen as the settings say. `on_stored` hears the study of every new instance, durable by then, before its sender hears 0000."""
+def listen(settings: Settings, spool: Spool, on_stored: Callable[[str], None],
+           reports: tuple[str, list[tuple]] | None = None) -> Listener:
+    """Listen as the settings say. `on_stored` hears the study of every new instance, durable by then, before its sender hears 0000.
+
+    `reports`: a SOP class that callers may use as its SCP, and its handlers, as `commitment.services` gives them.
+    """
     _quiet()
     handlers = [
         (evt.EVT_REQUESTED, _admit, [settings]), (evt.EVT_C_STORE, _store, [spool, on_stored]), (evt.EVT_CONN_OPEN, _no_delay),
         (evt.EVT_CONN_CLOSE, _end), (evt.EVT_C_ECHO, lambda event: 0x0000),
     ]
     ae = _entity(settings)
+    if reports:
+        ae.add_supported_context(reports[0], scu_role=True, scp_role=True)
+        handlers += reports[1]
     place = (settings.listener.host, settings.listener.port)
     try:
         server = ae.make_server(place, evt_handlers=handlers, server_class=ThreadedAssociationServer, request_handler=_handler(spool))

@@ -1,260 +1,223 @@
-"""The sender: every result to every destination, until it is there or refused for good.
+"""The sender: every result to every destination, until it is there, proven where the settings ask for a proof, or refused for good.
 
-One thread per destination, so that one that is down never holds another. Each SOP class has presentation contexts of its own, so a
-class that is refused costs its own objects only. What may pass (no connection, out of resources, a transient rejection) is tried again,
-twice as long apart each time, with jitter; what will not (refused class or syntax, cannot understand, a permanent rejection) is parked
-with its reason. A warning status counts as delivered and is logged. The clock and the random numbers are arguments.
+One thread per destination, so that one that is down, slow or stalls never holds another. Results go by C-STORE (`storage`), outcomes into
+the journal (`delivery`), and a destination that does not answer is left alone for a while (`circuit`). Where one is to prove what it has,
+it is asked when every object of an answer is stored: by storage commitment (`commitment`), or by C-FIND (`query`) where the settings allow
+that and commitment is off or not offered. What it does not have is sent again. The clock and the random numbers are arguments.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.errors import BetzError, DeliveryError, RefusedError
-from node.journal import DELIVERED, PARKED, PENDING, Journal, ResultRow
+from node import commitment, query
+from node.association import echo
+from node.circuit import Circuit, is_open
+from node.commitment import Report
+from node.delivery import Delivery, wait_s
+from node.errors import DeliveryError, RefusedError, UnreachableError
+from node.journal import ASKED, DELIVERED, STORED, Journal, ProofRow, ResultRow
 from node.log import log
 from node.outbox import Outbox, identity_difference
 from node.settings import Destination, Settings
 from node.spool import Spool
+from node.storage import deliver
 
-EXPLICIT, IMPLICIT, VERIFICATION = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.1"
-_CONTEXTS, _AT_ONCE, _STEP_S = 126, 200, 0.5
-_TRANSIENT = 2
+_AT_ONCE, _STEP_S, _LOOKS = 200, 0.5, 3
+REPORT_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What became of one object: no `error`, or why not. `warning` is a status that still means stored."""
+class _Stored:
+    """An object that is to be proven: its row, and what identifies it."""
 
-    error: DeliveryError | None = None
-    warning: str = ""
-
-
-def echo(peer: Destination, calling: str, timeout_s: float) -> None:
-    """C-ECHO; DeliveryError with the reason where it is not answered."""
-    with _associated(peer, calling, [(VERIFICATION, IMPLICIT)], timeout_s) as association:
-        status = association.send_c_echo()
-        if "Status" not in status or status.Status != 0:
-            raise DeliveryError(f"{_called(peer)} did not answer C-ECHO with success.")
-
-
-def deliver(peer: Destination, calling: str, paths: Sequence[Path], timeout_s: float) -> Iterator[tuple[Path, Sent]]:
-    """Send files by C-STORE over one association, as they are encoded; say of each what became of it.
-
-    Only a peer that takes a class in the other uncompressed syntax alone gets it converted.
-    """
-    kinds = {path: _kind(path) for path in paths}
-    yield from ((path, Sent(kind)) for path, kind in kinds.items() if isinstance(kind, DeliveryError))
-    good = {path: kind for path, kind in kinds.items() if not isinstance(kind, DeliveryError)}
-    for group in _groups(good):
-        left = list(group)
-        try:
-            with _associated(peer, calling, _offered(group.values()), timeout_s) as association:
-                while left:
-                    yield left[0], _store(association, left[0], group[left[0]])
-                    left.pop(0)
-        except DeliveryError as error:
-            yield from ((path, Sent(error)) for path in left)
-
-
-def _kind(path: Path) -> tuple[str, str] | DeliveryError:
-    """SOP class and transfer syntax of a file."""
-    from pydicom.errors import InvalidDicomError
-    from pydicom.filereader import read_file_meta_info
-
-    try:
-        meta = read_file_meta_info(path)
-        return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
-    except FileNotFoundError:
-        return RefusedError(f"{path.name} is gone.")
-    except (InvalidDicomError, AttributeError, OSError):
-        return RefusedError(f"{path.name} is not a DICOM file that says its SOP class and transfer syntax.")
-
-
-def _offered(kinds: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Class and syntax of each context: the file's own, and for uncompressed files both."""
-    offered: dict[tuple[str, str], None] = {}
-    for sop_class, syntax in kinds:
-        for one in (EXPLICIT, IMPLICIT) if syntax in (EXPLICIT, IMPLICIT) else (syntax,):
-            offered[sop_class, one] = None
-    return list(offered)
-
-
-def _groups(kinds: dict[Path, tuple[str, str]]) -> Iterator[dict[Path, tuple[str, str]]]:
-    """Files whose contexts fit into one association (at most 128, PS3.8 9.3.2.2)."""
-    group: dict[Path, tuple[str, str]] = {}
-    for path, kind in kinds.items():
-        if len(_offered([*group.values(), kind])) > _CONTEXTS:
-            yield group
-            group = {}
-        group[path] = kind
-    if group:
-        yield group
-
-
-@contextlib.contextmanager
-def _associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, str]], timeout_s: float):
-    from pynetdicom import AE, _config, evt
-
-    _config.STORE_SEND_CHUNKED_DATASET, _config.LOG_HANDLER_LEVEL = True, "none"
-    ae = AE(calling)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
-    for sop_class, syntax in contexts:
-        ae.add_requested_context(sop_class, syntax)
-    try:
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)])
-    except Exception as error:
-        raise DeliveryError(f"{_called(peer)} cannot be called: {error}.") from error
-    try:
-        if not association.is_established and not association.rejected_contexts:
-            raise _refusal(peer, association)
-        yield association
-    finally:
-        if association.is_established:
-            association.release()
-
-
-def _refusal(peer: Destination, association) -> DeliveryError:
-    answer = association.acceptor.primitive
-    if not association.is_rejected or answer is None:
-        return DeliveryError(f"{_called(peer)} cannot be reached, or ended the association at once.")
-    kind = DeliveryError if answer.result == _TRANSIENT else RefusedError
-    return kind(f"{_called(peer)} rejected the association: {answer.reason_str.lower()}.")
-
-
-def _store(association, path: Path, kind: tuple[str, str]) -> Sent:
-    from pydicom import dcmread
-
-    accepted = {(str(cx.abstract_syntax), str(cx.transfer_syntax[0])) for cx in association.accepted_contexts}
-    convertible = kind[1] in (EXPLICIT, IMPLICIT) and accepted & {(kind[0], EXPLICIT), (kind[0], IMPLICIT)}
-    if kind not in accepted and not convertible:
-        return Sent(RefusedError(f"the peer does not accept {_named(kind[0])} in {_named(kind[1])}"))
-    if not association.is_established:
-        raise DeliveryError("The connection was lost.")
-    try:
-        answer = association.send_c_store(path if kind in accepted else dcmread(path))
-    except (ValueError, AttributeError, OSError) as error:
-        return Sent(RefusedError(f"{path.name} cannot be encoded: {error}"))
-    except RuntimeError as error:
-        raise DeliveryError("The connection was lost.") from error
-    if "Status" not in answer:
-        raise DeliveryError("The peer did not answer, or the connection was lost.")
-    return _verdict(answer.Status, str(answer.get("ErrorComment", "") or ""))
-
-
-def _verdict(status: int, comment: str) -> Sent:
-    """What a C-STORE status means (PS3.4 B.2.3, PS3.7 C)."""
-    said = f"status {status:04X}" + (f" ({comment})" if comment else "")
-    if status == 0x0000:
-        return Sent()
-    if status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116):
-        return Sent(warning=said)
-    if status >> 8 == 0xA7 or status in (0x0110, 0x0213):
-        return Sent(DeliveryError(f"the peer is out of resources or failed for now: {said}"))
-    return Sent(RefusedError(f"the peer refused: {said}"))
-
-
-def _named(uid: str) -> str:
-    from pydicom.uid import UID
-
-    return UID(uid).name
-
-
-def _called(peer: Destination) -> str:
-    return f"{peer.ae_title} at {peer.host}, port {peer.port}"
-
-
-def _no_delay(event) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    row: ResultRow
+    sop_class: str
+    uid: str
+    series: str
 
 
 class Sender:
-    """Sends to one destination what the journal says is due there."""
+    """Sends to one destination what the journal says is due there, and has it proven."""
 
     def __init__(self, settings: Settings, peer: Destination, journal: Journal, spool: Spool, outbox: Outbox,
-                 clock: Callable[[], float] = time.time, chance: Callable[[], float] = random.random) -> None:
+                 clock: Callable[[], float] = time.time, chance: Callable[[], float] = random.random,
+                 patience_s: float = REPORT_PATIENCE_S) -> None:
         self.settings, self.peer, self.journal, self.spool, self.outbox = settings, peer, journal, spool, outbox
-        self.clock, self.chance = clock, chance
+        self.clock, self.chance, self.patience_s = clock, chance, patience_s
+        self.rules, self.calling = settings.sender, settings.listener.ae_title
+        self.delivery = Delivery(journal, peer, self.rules, clock, chance)
+        self.circuit = Circuit(journal, peer.name, self.rules, clock, chance)
 
     def serve(self, stop: threading.Event) -> None:
         while not stop.wait(_STEP_S):
             try:
-                self.step()
+                self.step(stop.is_set)
             except Exception as error:
                 log("sender_failed", destination=self.peer.name, reason=f"{type(error).__name__}: {error}")
 
-    def step(self) -> int:
+    def step(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Try everything that is due now; return how many objects that were."""
+        if is_open(self.circuit.row()) and not self._answers_again():
+            return 0
         due = self.journal.due(self.peer.name)[:_AT_ONCE]
-        rows = {self.outbox.path_of(row.study, row.answer, row.file): row for row in due if self._may_leave(row)}
-        if rows:
-            for path, sent in deliver(self.peer, self.settings.listener.ae_title, list(rows), self.settings.sender.timeout_s):
-                self._record(rows[path], sent)
+        self._send([row for row in due if self._may_leave(row)], stop)
+        for study, answer in self.journal.to_prove(self.peer.name):
+            if not stop() and not is_open(self.circuit.row()):
+                self._prove(study, answer)
         return len(due)
+
+    def _answers_again(self) -> bool:
+        """C-ECHO where it is time for one. What was due meanwhile has waited for this destination, and says so."""
+        if self.clock() < self.circuit.row().next_try:
+            return False
+        try:
+            echo(self.peer, self.calling, self.rules.timeout_s)
+        except DeliveryError as error:
+            self.circuit.failed(str(error))
+            for row in self.journal.due(self.peer.name):
+                self.delivery.again(row, str(error))
+            return False
+        self.journal.hasten(self.peer.name)
+        if not self.journal.due(self.peer.name):
+            self.circuit.reached()
+        return True
+
+    def _send(self, due: Sequence[ResultRow], stop: Callable[[], bool]) -> None:
+        rows, lost, answered = {self._path(row): row for row in due}, "", False
+        if not rows:
+            return
+        for path, sent in deliver(self.peer, self.calling, list(rows), self.rules.timeout_s):
+            self.delivery.record(rows[path], sent)
+            away = isinstance(sent.error, UnreachableError)
+            lost, answered = str(sent.error) if away else lost, answered or not away
+            if stop():
+                break
+        if answered:
+            self.circuit.reached()
+        elif lost:
+            self.circuit.failed(lost)
+
+    def _path(self, row: ResultRow) -> Path:
+        return self.outbox.path_of(row.study, row.answer, row.file)
 
     def _may_leave(self, row: ResultRow) -> bool:
         """A result whose patient or study is not that of its source is parked, whatever made it so."""
-        path = self.outbox.path_of(row.study, row.answer, row.file)
+        path = self._path(row)
         different = identity_difference(path, self.spool.instances(row.study)) if path.exists() else None
         if different:
-            self._record(row, Sent(RefusedError(f"not sent: patient or study differ from the source ({different})")))
+            self.delivery.park(row, f"not sent: patient or study differ from the source ({different})")
         return not different
 
-    def _record(self, row: ResultRow, sent: Sent) -> None:
-        fields = {"destination": self.peer.name, "study": row.study, "file": row.file}
-        if sent.error is None:
-            self.journal.sent(row, DELIVERED, sent.warning)
-            log("result_delivered", **fields, warning=sent.warning)
-        elif isinstance(sent.error, RefusedError):
-            self.journal.sent(row, PARKED, str(sent.error))
-            log("result_parked", **fields, reason=str(sent.error))
-        else:
-            self._retry(row, str(sent.error), fields)
+    # proof
 
-    def _retry(self, row: ResultRow, reason: str, fields: dict[str, str]) -> None:
-        rules, now = self.settings.sender, self.clock()
-        if row.first_try and now - row.first_try > rules.give_up_h * 3600:
-            reason = f"given up after {rules.give_up_h:g} hours; the last reason was: {reason}"
-            self.journal.sent(row, PARKED, reason)
-            log("result_parked", **fields, reason=reason)
-            return
-        wait_s = self.wait_s(row.attempts)
-        self.journal.sent(row, PENDING, reason, now + wait_s)
-        log("result_waits", **fields, reason=reason, wait_s=round(wait_s, 1))
+    def _prove(self, study: str, answer: str) -> None:
+        stored, asked = self._stored(study, answer), self.journal.proofs_of(study, answer, self.peer.name)
+        if not self.peer.is_to_prove:
+            for one in stored:
+                self.journal.sent(one.row, DELIVERED, "the proof is no longer asked for")
+        elif asked and self.clock() - asked[0].asked > self.rules.give_up_h * 3600:
+            reason = f"stored, but not proven in {self.rules.give_up_h:g} hours: {asked[-1].reason or 'no report came'}"
+            for one in stored:
+                self.delivery.park(one.row, reason)
+        elif stored and self._is_due(asked):
+            self._ask(study, answer, stored, len(asked) + 1)
 
-    def wait_s(self, attempts: int) -> float:
-        """How long to wait after so many failures before this one: doubled each time, up to the maximum, less up to a half by chance."""
-        rules = self.settings.sender
-        return min(rules.retry_maximum_s, rules.retry_first_s * 2.0 ** min(attempts, 60)) * (1.0 - self.chance() / 2.0)
+    def _stored(self, study: str, answer: str) -> list[_Stored]:
+        """What waits for its proof. An object that is gone from the outbox cannot be named, and is parked."""
+        found = []
+        for row in self.journal.results_of(study, STORED):
+            if (row.answer, row.destination) == (answer, self.peer.name):
+                try:
+                    found.append(_identified(row, self._path(row)))
+                except (OSError, AttributeError, ValueError):
+                    self.delivery.park(row, f"stored, but not proven: {row.file} is gone from the outbox")
+        return found
+
+    def _is_due(self, asked: Sequence[ProofRow]) -> bool:
+        if not asked:
+            return True
+        last, passed_s = asked[-1], self.clock() - asked[-1].asked
+        if last.state != ASKED:
+            return passed_s >= wait_s(self.rules, len(asked) - 1, 0.0)
+        if passed_s >= self.rules.proof_wait_s:
+            self.journal.answered(last.transaction, f"no report in {self.rules.proof_wait_s:g} s")
+            log("commitment_late", destination=self.peer.name, study=last.study, transaction=last.transaction)
+            return True
+        return False
+
+    def _ask(self, study: str, answer: str, stored: Sequence[_Stored], times: int) -> None:
+        from pydicom.uid import generate_uid
+
+        transaction, reason = str(generate_uid(prefix=None)), ""
+        self.journal.ask(transaction, self.peer.name, study, answer)
+        try:
+            if not (self.peer.commitment and self._is_asked_to_commit(transaction, stored)):
+                reason = self._look(study, stored, times)
+                self.journal.answered(transaction, reason)
+            self.circuit.reached()
+        except DeliveryError as error:
+            self.journal.answered(transaction, str(error))
+            log("proof_waits", destination=self.peer.name, study=study, reason=str(error))
+            if isinstance(error, UnreachableError):
+                self.circuit.failed(str(error))
+
+    def _is_asked_to_commit(self, transaction: str, stored: Sequence[_Stored]) -> bool:
+        """False where the peer does not offer it and C-FIND may serve; else the objects are parked, as nothing proves them."""
+        try:
+            log("commitment_asked", destination=self.peer.name, transaction=transaction, objects=len(stored))
+            commitment.request(self.peer, self.calling, transaction, [(one.sop_class, one.uid) for one in stored], self.hear,
+                               self.rules.timeout_s, self.patience_s, lambda: self.journal.proof(transaction).state != ASKED)
+        except RefusedError as error:
+            if self.peer.query:
+                return False
+            for one in stored:
+                self.delivery.park(one.row, f"stored, but not proven: {error}")
+            raise
+        return True
+
+    def _look(self, study: str, stored: Sequence[_Stored], times: int) -> str:
+        """C-FIND. What was not found at the third look is sent again: an archive may take a moment to list what it has."""
+        there = query.objects_of(self.peer, self.calling, study, sorted({one.series for one in stored}), self.rules.timeout_s)
+        missing = [one for one in stored if one.uid not in there]
+        for one in stored:
+            if one.uid in there:
+                self.delivery.proven(one.row, "found by C-FIND")
+            elif times >= _LOOKS:
+                self.delivery.again(one.row, "stored, but a C-FIND does not find it")
+        return f"a C-FIND does not find {len(missing)} of {len(stored)} objects" if missing else ""
+
+    def hear(self, report: Report, title: str) -> bool:
+        """Keep what the peer reports on a transaction, over whatever association; False where it was not asked so."""
+        asked = self.journal.proof(report.transaction)
+        if asked is None or asked.destination != self.peer.name or title != self.peer.ae_title:
+            return False
+        for one in self._stored(asked.study, asked.answer):
+            if one.uid in report.proven:
+                self.delivery.proven(one.row, "committed")
+            elif one.uid in report.failed:
+                self._not_committed(one.row, report.failed[one.uid])
+        reason = f"{len(report.failed)} objects were not committed" if report.failed else ""
+        self.journal.answered(report.transaction, reason)
+        log("commitment_reported", destination=self.peer.name, study=asked.study, transaction=report.transaction,
+            committed=len(report.proven), failed=len(report.failed))
+        return True
+
+    def _not_committed(self, row: ResultRow, failure: int) -> None:
+        reason = f"stored, but the peer does not commit itself: {commitment.FAILURES.get(failure, 'failure')} ({failure:04X})"
+        if failure in (commitment.NOT_SUPPORTED, commitment.CLASS_CONFLICT):
+            self.delivery.park(row, reason)
+        elif failure != commitment.DUPLICATE_TRANSACTION:
+            self.delivery.again(row, reason)
 
 
-def send_folder(folder: Path, peer: Destination, calling: str, timeout_s: float, say: Callable[[str], None]) -> int:
-    """Send every DICOM file under a folder; say what was refused, return how many are there. BetzError where one is not."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    paths = [path for path in files if _is_dicom(path)]
-    others = sorted(path.name for path in set(files) - set(paths))
-    if not paths:
-        raise BetzError(f"{folder} holds no DICOM file.")
-    if others:
-        say(f"{len(others)} files are no DICOM files and were not sent: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}")
-    failed = 0
-    for path, sent in deliver(peer, calling, paths, timeout_s):
-        if sent.error or sent.warning:
-            say(f"{path.name}: {sent.error or sent.warning}")
-        failed += sent.error is not None
-    if failed:
-        raise BetzError(f"{failed} of {len(paths)} objects did not reach {_called(peer)}.")
-    return len(paths)
+def _identified(row: ResultRow, path: Path) -> _Stored:
+    from pydicom import dcmread
 
-
-def _is_dicom(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"])
+    return _Stored(row, str(header.SOPClassUID), str(header.SOPInstanceUID), str(header.SeriesInstanceUID))

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from node.commitment import services
 from node.errors import BetzError
 from node.journal import Journal
 from node.listener import listen
@@ -39,7 +40,8 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         worker = Worker(settings, journal, spool, outbox, *in_child(settings, settings.storage.folder / "log"))
         senders = [Sender(settings, peer, journal, spool, outbox) for peer in settings.destination]
         worker.recover()
-        listener = listen(settings, spool, journal.stored)
+        reports = services(lambda report, title: any(sender.hear(report, title) for sender in senders))
+        listener = listen(settings, spool, journal.stored, reports)
         threads = [threading.Thread(target=one.serve, args=(stop,), name=type(one).__name__) for one in (worker, *senders)]
         for thread in threads:
             thread.start()

@@ -69,6 +69,7 @@ class Sender:
     retry_maximum_s: float = 3600.0
     give_up_h: float = 72.0
     timeout_s: float = 60.0
+    proof_wait_s: float = 600.0
 
 
 def home() -> Path:
@@ -104,12 +105,22 @@ class Results:
 
 @dataclass(frozen=True)
 class Destination:
-    """A peer that gets every result."""
+    """A peer that gets every result.
+
+    `commitment`: it is asked to commit itself to keep them (PS3.4 J). `query`: a C-FIND that finds them is the proof, alone, or where the
+    peer does not offer storage commitment.
+    """
 
     name: str
     ae_title: str
     host: str
     port: int
+    commitment: bool = False
+    query: bool = False
+
+    @property
+    def is_to_prove(self) -> bool:
+        return self.commitment or self.query
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ _NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", boo
 _RANGES = {
     "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
     "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "threads": (0, 1024), "timeout_s": (1, 3600),
+    "proof_wait_s": (1, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
 }
 

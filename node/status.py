@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
+from node.circuit import is_open
 from node.errors import BetzError
 from node.journal import (
     ANSWERED,
@@ -19,10 +20,13 @@ from node.journal import (
     FAILED,
     PARKED,
     PENDING,
+    PROVEN,
     READY,
     RECEIVING,
     RUNNING,
+    STORED,
     SUPERSEDED,
+    Journal,
     ResultRow,
     StudyRow,
 )
@@ -35,7 +39,7 @@ _MEANS = {
     RUNNING: "It is being analysed.",
     ANSWERED: "Its answer is being delivered.",
     DELIVERED: "Its answer is at every destination.",
-    PARKED: "A destination refused a part of its answer for good. When that is put right: betz resend {study}",
+    PARKED: "A part of its answer was refused for good, or is not proven to be there. When that is put right: betz resend {study}",
     FAILED: "It could not be analysed; its answer says so. When the cause is put right: betz retry {study}",
     CANCELLED: "A person cancelled it. To take it up again: betz retry {study}",
 }
@@ -54,8 +58,20 @@ def status_lines(settings: Settings) -> list[str]:
     lines += [f"  {row.state:<10} {_ago(row.since):>9}  {len(spool.instances(row.study)):>6} images  {row.study}  {row.reason}".rstrip()
               for row in rows]
     lines += [f"{count} objects wait for {peer}." for peer, count in journal.waiting().items()]
+    lines += [f"{count} objects are stored at {peer}, which has not yet proven that it keeps them." for peer, count in
+              journal.waiting(STORED).items()]
+    lines += [line for peer in settings.destination for line in _away(journal, peer.name)]
     journal.close()
     return lines
+
+
+def _away(journal: Journal, peer: str) -> list[str]:
+    """A destination whose circuit is open."""
+    row = journal.circuit(peer)
+    if not is_open(row):
+        return []
+    return [f"{peer} is away since {_when(row.since)}: {row.failures} associations failed in a row, the last: {row.reason.rstrip('.')}. "
+            f"It is called again at {_when(row.next_try)}."]
 
 
 def why_lines(settings: Settings, study: str) -> list[str]:
@@ -71,7 +87,7 @@ def why_lines(settings: Settings, study: str) -> list[str]:
         lines.append(f"{len(conflicts)} objects came with other content under a UID that was taken; "
                      f"they lie in {spool.conflicts_folder / row.study} and were not analysed.")
     known = {peer.name for peer in settings.destination}
-    lines += [_delivery(result, known) for result in journal.results_of(row.study) if result.state != SUPERSEDED]
+    lines += [_delivery(result, known) + _proof(journal, result) for result in journal.results_of(row.study) if result.state != SUPERSEDED]
     log = settings.storage.folder / "log" / f"{row.study}.txt"
     if row.state == FAILED and log.exists():
         lines.append(f"What the analysis said at last is in {log}.")
@@ -88,6 +104,16 @@ def _delivery(result: ResultRow, known: set[str]) -> str:
     if result.state == PENDING and result.next_try:
         line += f"; tried {result.attempts} times, again at {_when(result.next_try)}"
     return line
+
+
+def _proof(journal: Journal, result: ResultRow) -> str:
+    if result.state != STORED:
+        return ""
+    asked = journal.proofs_of(result.study, result.answer, result.destination)
+    if not asked:
+        return "; its proof is asked for when every object of the answer is stored"
+    said = asked[-1].reason or "no report yet"
+    return f"; its proof was asked for {len(asked)} times, the last at {_when(asked[-1].asked)}: {said}"
 
 
 def retry(settings: Settings, study: str) -> list[str]:
@@ -122,13 +148,15 @@ def cancel(settings: Settings, study: str) -> list[str]:
 def purge(settings: Settings, older_than_days: float) -> list[str]:
     """Remove images and results of every study whose whole answer is at every destination for so many days.
 
-    A study with conflicting objects is kept: nobody but a person can say which content is right.
+    Where a destination is to prove what it has, the days count from the proof. A study with conflicting objects is kept: nobody but a
+    person can say which content is right.
     """
     journal, spool, outbox = open_storage(settings)
     rows = journal.all()
     due = [row for row in rows if row.state == DELIVERED and time.time() - row.since >= older_than_days * 86400
            and row.version == spool.version(row.study)]
-    gone = [row for row in due if not spool.conflicts(row.study)]
+    unproven = [row for row in due if _lacks_proof(journal, row, settings)]
+    gone = [row for row in due if row not in unproven and not spool.conflicts(row.study)]
     before = shutil.disk_usage(settings.storage.folder).free
     for row in gone:
         _remove(row, settings.storage.folder)
@@ -141,8 +169,17 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     lines = [f"{len(gone)} studies removed, {freed:.1f} GiB freed."]
     lines += [f"Kept: {', '.join(f'{n} {state}' for state, n in kept.items())}."] if kept else []
     lines += [f"Study {row.study} has conflicting objects and is kept; look, remove {spool.conflicts_folder / row.study}, then purge."
-              for row in due if row not in gone]
+              for row in due if spool.conflicts(row.study)]
+    lines += [f"Study {row.study} was delivered before a proof was asked for, and is kept; send it again with: betz resend {row.study}"
+              for row in unproven]
     return lines
+
+
+def _lacks_proof(journal: Journal, row: StudyRow, settings: Settings) -> bool:
+    """True where a destination that is to prove what it has did not, for example as the settings did not ask when it was sent."""
+    asking = {peer.name for peer in settings.destination if peer.is_to_prove}
+    return any(result.answer == row.answer and result.destination in asking and result.state != PROVEN
+               for result in journal.results_of(row.study))
 
 
 def _remove(row: StudyRow, folder: Path) -> None:

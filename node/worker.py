@@ -18,7 +18,7 @@ from pathlib import Path
 from analysis.words import packed, say
 from node.child import Limits, run_child
 from node.errors import JobError
-from node.journal import CANCELLED, DELIVERED, READY, RECEIVING, RUNNING, Journal
+from node.journal import ARRIVED, CANCELLED, READY, RECEIVING, RUNNING, Journal
 from node.log import log
 from node.outbox import Answer, Outbox
 from node.settings import Settings
@@ -150,7 +150,7 @@ class Worker:
 
     def _earlier(self, study: str) -> Path | None:
         """The latest answer of which something has arrived: a reader may have seen it, so the next one names it."""
-        delivered = self.journal.results_of(study, DELIVERED)
+        delivered = self.journal.results_of(study, *ARRIVED)
         if not delivered:
             return None
         folder = self.outbox.path_of(study, max(delivered, key=lambda row: row.id).answer)

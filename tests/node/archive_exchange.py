@@ -20,9 +20,10 @@ import pydicom
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as StudyGet
 
+from node.association import echo
 from node.errors import DeliveryError
-from node.sender import echo, send_folder
 from node.settings import Destination
+from node.storage import send_folder
 
 PEER = Destination("archive", "ARCHIVE", "127.0.0.1", 4242)
 SET_FLAGS, UP = 0x8914, 0x1  # SIOCSIFFLAGS, IFF_UP of Linux

@@ -12,9 +12,19 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pynetdicom import AE, evt
 
-MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+from node.journal import READY, RECEIVING, Journal
+from node.outbox import Outbox
+from node.sender import Sender
+from node.service import JOURNAL
+from node.settings import Destination, Settings, Storage
+from node.settings import Sender as Rules
+from node.spool import Spool
+
+MR_IMAGE, SECONDARY = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
+RESULT_STUDY = "1.2.3.4"
 
 
 def make_mr(study: str = "1.2.3.4", number: int = 1, size: int = 8, seed: int = 0, **elements: object) -> Dataset:
@@ -79,3 +89,71 @@ def result_study() -> ModuleType:
 def study_kind(request) -> str:
     """The name of each kind of study that `result_study.kind` makes."""
     return request.param
+
+
+@pytest.fixture
+def pacs():
+    """A real peer on loopback: `received` counts objects, `statuses` are answered first, in turn."""
+    servers = []
+
+    def start(classes=(MR_IMAGE, SECONDARY), syntaxes=(ExplicitVRLittleEndian, ImplicitVRLittleEndian), statuses=(), title="PACS", port=0,
+              handlers=()):
+        received, answers = [], list(statuses)
+
+        def store(event):
+            if answers:
+                return answers.pop(0)
+            received.append((event.dataset.SOPInstanceUID, str(event.context.transfer_syntax), event.encoded_dataset(include_meta=False)))
+            return 0x0000
+
+        ae = AE(title)
+        ae.require_called_aet = True
+        ae.add_supported_context("1.2.840.10008.1.1")
+        for sop_class in classes:
+            ae.add_supported_context(sop_class, list(syntaxes))
+        servers.append(ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store), *handlers]))
+        peer = Destination("pacs", title, "127.0.0.1", servers[-1].server_address[1])
+        return peer, received
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.fixture
+def site(tmp_path, mr):
+    """A node with one source image and an answer of two objects; the sender's clock and chance are set by hand."""
+    class Site:
+        now = 1000.0
+
+        def __init__(self):
+            self.journal, self.spool, self.outbox = Journal(tmp_path / JOURNAL, lambda: self.now), Spool(tmp_path), Outbox(tmp_path)
+            (self.spool.studies_folder / RESULT_STUDY).mkdir()
+            mr().save_as(self.spool.studies_folder / RESULT_STUDY / "1.dcm", enforce_file_format=True)
+
+        def answer(self, *peers, objects=None):
+            objects = objects or {"a": mr(number=7), "b": mr(number=8, SOPClassUID=SECONDARY)}
+            self.journal.stored(RESULT_STUDY)
+            self.journal.move(RESULT_STUDY, (RECEIVING,), READY)
+            self.journal.start(RESULT_STUDY)
+            out = tmp_path / "out"
+            out.mkdir()
+            for name, ds in objects.items():
+                ds.save_as(out / f"{name}.dcm", enforce_file_format=True)
+            kept = self.outbox.keep(RESULT_STUDY, out)
+            self.journal.answer(RESULT_STUDY, "v", kept.name, kept.files, [peer.name for peer in peers])
+            return kept
+
+        def settings(self, peer, **rules):
+            return Settings(sender=Rules(**{"timeout_s": 5.0, **rules}), storage=Storage(tmp_path, 0.0), destination=(peer,))
+
+        def sender(self, peer, patience_s=0.0, **rules):
+            settings = self.settings(peer, **rules)
+            return Sender(settings, peer, self.journal, self.spool, self.outbox, lambda: self.now, lambda: 0.0, patience_s)
+
+        def states(self, destination="pacs"):
+            return {row.file: row.state for row in self.journal.results_of(RESULT_STUDY) if row.destination == destination}
+
+        def reason(self, state):
+            return self.journal.results_of(RESULT_STUDY, state)[0].reason
+    return Site()

@@ -3,83 +3,18 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pydicom.uid import ImplicitVRLittleEndian
 
+from node.association import echo
+from node.delivery import wait_s
 from node.errors import BetzError, DeliveryError, RefusedError
-from node.journal import ANSWERED, DELIVERED, PARKED, PENDING, READY, RECEIVING, Journal
-from node.outbox import Outbox
-from node.sender import Sender, deliver, echo, send_folder
-from node.settings import Destination, Settings, Storage
+from node.journal import ANSWERED, DELIVERED, PARKED, PENDING
+from node.settings import Destination
 from node.settings import Sender as Rules
-from node.spool import Spool
+from node.storage import deliver, send_folder
 
 MR, SECONDARY, SEGMENTATION = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66.4"
 STUDY = "1.2.3.4"
-
-
-@pytest.fixture
-def pacs():
-    """A real peer on loopback: `received` counts objects, `statuses` are answered first, in turn."""
-    servers = []
-
-    def start(classes=(MR, SECONDARY), syntaxes=(ExplicitVRLittleEndian, ImplicitVRLittleEndian), statuses=(), title="PACS"):
-        received, answers = [], list(statuses)
-
-        def store(event):
-            if answers:
-                return answers.pop(0)
-            received.append((event.dataset.SOPInstanceUID, str(event.context.transfer_syntax), event.encoded_dataset(include_meta=False)))
-            return 0x0000
-
-        ae = AE(title)
-        ae.require_called_aet = True
-        ae.add_supported_context("1.2.840.10008.1.1")
-        for sop_class in classes:
-            ae.add_supported_context(sop_class, list(syntaxes))
-        servers.append(ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]))
-        peer = Destination("pacs", title, "127.0.0.1", servers[-1].server_address[1])
-        return peer, received
-
-    yield start
-    for server in servers:
-        server.shutdown()
-
-
-@pytest.fixture
-def site(tmp_path, mr):
-    """A node with one source image and an answer of two objects; the sender's clock and chance are set by hand."""
-    class Site:
-        now = 1000.0
-
-        def __init__(self):
-            self.journal, self.spool, self.outbox = Journal(tmp_path / "j.sqlite", lambda: self.now), Spool(tmp_path), Outbox(tmp_path)
-            (self.spool.studies_folder / STUDY).mkdir()
-            mr().save_as(self.spool.studies_folder / STUDY / "1.dcm", enforce_file_format=True)
-
-        def answer(self, *peers, objects=None):
-            objects = objects or {"a": mr(number=7), "b": mr(number=8, SOPClassUID=SECONDARY)}
-            self.journal.stored(STUDY)
-            self.journal.move(STUDY, (RECEIVING,), READY)
-            self.journal.start(STUDY)
-            out = tmp_path / "out"
-            out.mkdir()
-            for name, ds in objects.items():
-                ds.save_as(out / f"{name}.dcm", enforce_file_format=True)
-            kept = self.outbox.keep(STUDY, out)
-            self.journal.answer(STUDY, "v", kept.name, kept.files, [peer.name for peer in peers])
-            return kept
-
-        def sender(self, peer, **rules):
-            settings = Settings(sender=Rules(**{"timeout_s": 5.0, **rules}), storage=Storage(tmp_path, 0.0))
-            return Sender(settings, peer, self.journal, self.spool, self.outbox, lambda: self.now, lambda: 0.0)
-
-        def states(self, destination="pacs"):
-            return {row.file: row.state for row in self.journal.results_of(STUDY) if row.destination == destination}
-
-        def reason(self, state):
-            return self.journal.results_of(STUDY, state)[0].reason
-    return Site()
 
 
 def test_the_kept_bytes_are_what_arrives(site, pacs, encoded, mr):
@@ -122,12 +57,11 @@ def test_out_of_resources_is_tried_again_twice_as_late_each_time(site, pacs):
     assert sender.step() == 0
     site.now += 10
     assert sender.step() == 2 and Counter(site.states().values()) == {DELIVERED: 2}
-    assert [sender.wait_s(attempts) for attempts in (0, 1, 2, 3, 100)] == [10.0, 20.0, 40.0, 80.0, 3600.0]
+    assert [wait_s(sender.rules, attempts, 0.0) for attempts in (0, 1, 2, 3, 100)] == [10.0, 20.0, 40.0, 80.0, 3600.0]
 
 
 def test_waits_are_shortened_by_chance():
-    sender = Sender(Settings(), Destination("p", "P", "h", 1), None, None, None, chance=lambda: 1.0)
-    assert sender.wait_s(0) == 2.5
+    assert wait_s(Rules(), 0, 1.0) == 2.5 and wait_s(Rules(), 100, 0.5) == 2700.0
 
 
 @pytest.mark.parametrize("status", [0xA900, 0xC000, 0xC123, 0x0122])

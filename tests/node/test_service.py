@@ -17,10 +17,10 @@ from node.check import checks
 from node.errors import BetzError
 from node.journal import DELIVERED, FAILED, READY, RECEIVING, Journal
 from node.outbox import Outbox
-from node.sender import send_folder
 from node.service import JOURNAL, is_running, only_node, serve
 from node.settings import Destination, Listener, Settings, Storage, StudyRules, read_settings
 from node.status import cancel, purge, resend, retry, status_lines, why_lines
+from node.storage import send_folder
 
 STUDY = "1.2.3.4"
 WAIT_S = 60.0

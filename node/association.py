@@ -1,0 +1,75 @@
+"""Associations that the node opens to a peer, and C-ECHO over one.
+
+A peer that does not answer, stops reading or goes away in the middle costs at most the time limit, twice: every wait of the library and
+every read and write of the socket has it. What may pass (no connection, a transient rejection, an abort) is an UnreachableError; a
+rejection for good (PS3.8 9.3.4) a RefusedError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import Iterator, Sequence
+
+from node.errors import DeliveryError, RefusedError, UnreachableError
+from node.settings import Destination
+
+EXPLICIT, IMPLICIT, VERIFICATION = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.1"
+_TRANSIENT = 2
+
+
+def echo(peer: Destination, calling: str, timeout_s: float) -> None:
+    """C-ECHO; DeliveryError with the reason where it is not answered with success."""
+    with associated(peer, calling, [(VERIFICATION, IMPLICIT)], timeout_s) as association:
+        try:
+            status = association.send_c_echo()
+        except (RuntimeError, ValueError) as error:
+            raise UnreachableError(f"{called(peer)} does not take C-ECHO, or ended the association.") from error
+        if "Status" not in status or status.Status != 0:
+            raise UnreachableError(f"{called(peer)} did not answer C-ECHO with success.")
+
+
+@contextlib.contextmanager
+def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, str]], timeout_s: float,
+               handlers: Sequence[tuple] = ()) -> Iterator:
+    """An association with one context for each (SOP class, transfer syntax), released at the end. Contexts may have been refused."""
+    from pynetdicom import AE, _config, evt
+
+    _config.STORE_SEND_CHUNKED_DATASET, _config.LOG_HANDLER_LEVEL = True, "none"
+    ae = AE(calling)
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
+    for sop_class, syntax in contexts:
+        ae.add_requested_context(sop_class, syntax)
+    opened = (evt.EVT_CONN_OPEN, functools.partial(_limit, timeout_s=timeout_s))
+    try:
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[opened, *handlers])
+    except Exception as error:
+        raise UnreachableError(f"{called(peer)} cannot be called: {error}.") from error
+    try:
+        if not association.is_established and not association.rejected_contexts:
+            raise _refusal(peer, association)
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _refusal(peer: Destination, association) -> DeliveryError:
+    answer = association.acceptor.primitive
+    if not association.is_rejected or answer is None:
+        return UnreachableError(f"{called(peer)} cannot be reached, or ended the association at once.")
+    kind = UnreachableError if answer.result == _TRANSIENT else RefusedError
+    return kind(f"{called(peer)} rejected the association: {answer.reason_str.lower()}.")
+
+
+def called(peer: Destination) -> str:
+    return f"{peer.ae_title} at {peer.host}, port {peer.port}"
+
+
+def _limit(event, timeout_s: float) -> None:
+    """The library takes the time limit off the socket: a peer that stops reading would hold the thread that writes for ever."""
+    with contextlib.suppress(OSError, AttributeError):
+        own = event.assoc.dul.socket.socket
+        own.settimeout(timeout_s)
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
