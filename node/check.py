@@ -91,4 +91,8 @@ def _destination(settings: Settings, peer: Destination) -> str:
         echo(peer, settings.listener.ae_title, ECHO_TIMEOUT_S)
     except DeliveryError as error:
         raise BetzError(f"destination {peer.name}: {error}") from None
+    known = settings.listener.accept
+    if peer.commitment and known and peer.ae_title not in {one.ae_title for one in known}:
+        raise BetzError(f"destination {peer.name}: it is asked for storage commitment, but may not call the node to report; "
+                        f"list {peer.ae_title} under [[listener.accept]]")
     return f"destination {peer.name}: answers C-ECHO"

@@ -72,7 +72,8 @@ def _ask(association, transaction: str, instances: Iterable[tuple[str, str]]) ->
     if "Status" not in answer:
         raise UnreachableError("The peer did not answer to the request for storage commitment.")
     if answer.Status != _SUCCESS:
-        raise DeliveryError(f"the peer did not take the request for storage commitment: status {answer.Status:04X}")
+        words = FAILURES.get(answer.Status, "a failure")
+        raise DeliveryError(f"the peer did not take the request for storage commitment: {words} (status {answer.Status:04X})")
 
 
 def services(hear: Hear) -> tuple[str, list[tuple]]:

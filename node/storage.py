@@ -7,6 +7,7 @@ no peer that is away is called for each of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from node.errors import BetzError, DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
 
 _CONTEXTS, _LOST_AT_MOST = 126, 2
+_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "OtherPatientIDs", "AccessionNumber")
 _WARNINGS, _TRANSIENT = (0x0001, 0x0107, 0x0116), (0x0110, 0x0213)
 
 
@@ -109,7 +111,7 @@ def _store(association, path: Path, kind: tuple[str, str]) -> Sent:
         raise UnreachableError("The connection was lost.") from error
     if "Status" not in answer:
         raise UnreachableError("The peer did not answer, or the connection was lost.")
-    return verdict(answer.Status, str(answer.get("ErrorComment", "") or ""))
+    return verdict(answer.Status, _comment(str(answer.get("ErrorComment") or ""), path))
 
 
 def verdict(status: int, comment: str = "") -> Sent:
@@ -125,6 +127,17 @@ def verdict(status: int, comment: str = "") -> Sent:
     if status >> 8 == 0xA7 or status in _TRANSIENT:
         return Sent(DeliveryError(f"the peer is out of resources or failed for now: {said}"))
     return Sent(RefusedError(f"the peer refused: {said}"))
+
+
+def _comment(comment: str, path: Path) -> str:
+    """What the peer says beside a status, unless it names the patient: reasons go to logs."""
+    from pydicom import dcmread
+
+    if not comment:
+        return ""
+    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_PATIENT))
+    words = {word for keyword in _PATIENT for word in re.split(r"[\^=\s,]+", str(header.get(keyword) or "").lower()) if len(word) > 1}
+    return "its comment names the patient and is left out" if any(word in comment.lower() for word in words) else comment
 
 
 def _in_words(status: int) -> str:

@@ -35,11 +35,11 @@ def raise_loopback() -> None:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh", b"lo", UP))
 
 
-def orthanc(folder: Path) -> list[object]:
+def orthanc(folder: Path, **more: object) -> list[object]:
     settings = {
         "Name": "Archive", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [], "HttpServerEnabled": False,
         "DicomAet": PEER.ae_title, "DicomPort": PEER.port, "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True,
-        "DicomAlwaysAllowGet": True, "DicomCheckModalityHost": False,
+        "DicomAlwaysAllowGet": True, "DicomCheckModalityHost": False, **more,
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(settings))
     return ["Orthanc", folder / "orthanc.json"]

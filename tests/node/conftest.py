@@ -141,7 +141,7 @@ def site(tmp_path, mr):
             for name, ds in objects.items():
                 ds.save_as(out / f"{name}.dcm", enforce_file_format=True)
             kept = self.outbox.keep(RESULT_STUDY, out)
-            self.journal.answer(RESULT_STUDY, "v", kept.name, kept.files, [peer.name for peer in peers])
+            self.journal.answer(RESULT_STUDY, self.spool.version(RESULT_STUDY), kept.name, kept.files, [peer.name for peer in peers])
             return kept
 
         def settings(self, peer, **rules):

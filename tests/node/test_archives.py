@@ -1,5 +1,6 @@
 """Archives of other projects take every result object and give it back as it was: Orthanc, and dcmqrscp of DCMTK."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -52,3 +53,18 @@ def test_the_comparison_sees_a_changed_letter(result_study, scanner, tmp_path):
     assert one == other
     other.ContentSequence[-1].ContentSequence[0].TextValue += "."
     assert one != other
+
+
+def test_an_archive_proves_what_it_got_and_gets_what_it_lacks(archive, answers, tmp_path):
+    """Orthanc by storage commitment over an association of its own, dcmqrscp by C-FIND. One object was never sent: it says so."""
+    program = PROGRAM.with_name("commitment_exchange.py")
+    command = [*APART, sys.executable, program, archive, answers / "classic", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    said = json.loads(run.stdout)
+    how = "committed" if archive == "Orthanc" else "found by C-FIND"
+    assert {state for _, state, _ in said["rows"]} == {"proven"}, said
+    assert all(reason.endswith(how) for _, _, reason in said["rows"]) and said["state"] == "delivered"
+    assert len(said["rows"]) == len(list((answers / "classic").glob("*.dcm"))) and said["requests"] >= 2
+    waits = [json.loads(line) for line in run.stderr.splitlines() if '"result_waits"' in line]
+    assert {line["file"] for line in waits} == {said["never_sent"]}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from node.association import echo
@@ -118,6 +119,18 @@ def test_an_object_that_is_gone_is_parked(site, pacs):
     site.outbox.path_of(STUDY, kept.name, "a.dcm").unlink()
     site.sender(peer).step()
     assert site.states() == {"a.dcm": PARKED, "b.dcm": DELIVERED} and "gone" in site.reason(PARKED)
+
+
+def test_what_the_peer_comments_is_said_unless_it_names_the_patient(site, pacs):
+    statuses = [Dataset(), Dataset()]
+    statuses[0].Status = statuses[1].Status = 0xA900
+    statuses[0].ErrorComment, statuses[1].ErrorComment = "wrong study of secret1", "wrong study"
+    peer, _ = pacs(statuses=statuses)
+    site.answer(peer)
+    site.sender(peer).step()
+    first, second = (row.reason for row in site.journal.results_of(STUDY, PARKED))
+    assert first.endswith("(its comment names the patient and is left out)") and second.endswith("(wrong study)")
+    assert all("A900, data set does not match sop class" in reason for reason in (first, second))
 
 
 def test_no_patient_data_in_the_log(site, pacs, capsys):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,7 @@ from node.errors import BetzError
 from node.journal import DELIVERED, FAILED, READY, RECEIVING, Journal
 from node.outbox import Outbox
 from node.service import JOURNAL, is_running, only_node, serve
-from node.settings import Destination, Listener, Settings, Storage, StudyRules, read_settings
+from node.settings import Accept, Destination, Listener, Settings, Storage, StudyRules, read_settings
 from node.status import cancel, purge, resend, retry, status_lines, why_lines
 from node.storage import send_folder
 
@@ -228,6 +229,13 @@ def test_the_check_names_what_is_wrong(settings, pacs):
                     destination=(Destination("archive", "ARCHIVE", "127.0.0.1", 9),))
     wrong = [sentence for right, sentence in checks(lost) if not right]
     assert [sentence.split(":")[0] for sentence in wrong] == ["disk", "listener", "destination archive"]
+
+
+def test_the_check_says_that_a_peer_asked_for_commitment_cannot_report(settings, pacs):
+    asking = replace(settings, destination=(replace(pacs.peer, commitment=True),))
+    assert all(right for right, _ in checks(asking)), "on loopback every caller is heard"
+    listed = replace(asking, listener=replace(settings.listener, accept=(Accept("SCANNER", "127.0.0.1"),)))
+    assert [sentence.split(";")[1] for right, sentence in checks(listed) if not right] == [" list PACS under [[listener.accept]]"]
 
 
 def test_the_health_check_knows_whether_the_node_answers(node, settings):

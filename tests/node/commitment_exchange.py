@@ -1,0 +1,93 @@
+"""Has archives of another project prove what they got. A program of its own: `test_archives` runs it, as it does `archive_exchange`.
+
+    python commitment_exchange.py Orthanc|dcmqrscp ANSWER WORK
+
+The sender of a node sends ANSWER, a folder of objects of one study. Orthanc is asked for storage commitment and reports over an association
+that it opens to the node's listener; dcmqrscp offers none, and is asked by C-FIND. One object is never sent: the archive has to say so,
+and gets it. What became of each object is printed as JSON.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pydicom
+from archive_exchange import ANSWER_S, PEER, START_S, dcmqrscp, orthanc, raise_loopback, wait_for
+
+from node.commitment import services
+from node.journal import PROVEN, READY, RECEIVING, STORED, Journal
+from node.listener import listen
+from node.outbox import Outbox
+from node.sender import Sender
+from node.settings import Destination, Listener, Settings, Storage
+from node.settings import Sender as Rules
+from node.spool import Spool
+
+PORT = 11112
+
+
+class Node:
+    """Listener and sender of a node whose only study is the folder; its clock can be put forward."""
+
+    def __init__(self, answer: Path, work: Path, peer: Destination) -> None:
+        settings = Settings(Listener(port=PORT), sender=Rules(timeout_s=ANSWER_S), storage=Storage(work, 0.0), destination=(peer,))
+        self.ahead_s, self.spool, self.outbox = 0.0, Spool(work), Outbox(work)
+        self.journal = Journal(work / "journal.sqlite", self.now)
+        self.study = self._keep(answer, work)
+        self.sender = Sender(settings, peer, self.journal, self.spool, self.outbox, self.now)
+        self.listener = listen(settings, self.spool, self.journal.stored, services(self.sender.hear))
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def _keep(self, answer: Path, work: Path) -> str:
+        source = sorted(answer.glob("*.dcm"))[0]
+        study = str(pydicom.dcmread(source, stop_before_pixels=True).StudyInstanceUID)
+        (self.spool.studies_folder / study).mkdir()
+        shutil.copy(source, self.spool.studies_folder / study / "1.dcm")
+        shutil.copytree(answer, work / "out")
+        kept = self.outbox.keep(study, work / "out")
+        self.journal.stored(study)
+        self.journal.move(study, (RECEIVING,), READY)
+        self.journal.start(study)
+        self.journal.answer(study, self.spool.version(study), kept.name, kept.files, [PEER.name])
+        return study
+
+    def until_proven(self) -> list[tuple[str, str, str]]:
+        """Step as the service does, until everything is proven or it takes too long."""
+        end = time.monotonic() + ANSWER_S
+        while time.monotonic() < end and {row.state for row in self.journal.results_of(self.study)} != {PROVEN}:
+            self.sender.step()
+            self.ahead_s += 5.0
+            time.sleep(0.1)
+        return [(row.file, row.state, row.reason) for row in self.journal.results_of(self.study)]
+
+
+def main(kind: str, answer: Path, work: Path) -> None:
+    raise_loopback()
+    store = work / "archive"
+    store.mkdir(parents=True)
+    node_of = {"AET": "BETZ", "Host": "127.0.0.1", "Port": PORT, "AllowStorageCommitment": True}
+    modalities = {"DicomModalities": {"betz": node_of}, "DicomAlwaysAllowFind": True}
+    command = orthanc(store, **modalities) if kind == "Orthanc" else dcmqrscp(store)
+    peer = Destination(PEER.name, PEER.ae_title, PEER.host, PEER.port, commitment=True, query=kind != "Orthanc")
+    with open(work / "archive.log", "wb") as log:
+        archive = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    node = Node(answer, work, peer)
+    try:
+        wait_for(archive)
+        never_sent = node.journal.due(PEER.name)[-1]
+        node.journal.sent(never_sent, STORED, "taken for stored")
+        print(json.dumps({"never_sent": never_sent.file, "rows": node.until_proven(), "requests": len(
+            node.journal.proofs_of(node.study, never_sent.answer, PEER.name)), "state": node.journal.study(node.study).state}))
+    finally:
+        node.listener.stop()
+        archive.terminate()
+        archive.wait(timeout=START_S)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
