@@ -47,3 +47,8 @@ class Circuit:
 def is_open(row: CircuitRow) -> bool:
     """True where the destination is not called before `row.next_try`."""
     return row.failures >= FAILURES
+
+
+def is_due(row: CircuitRow, now: float) -> bool:
+    """True where it is time to call it again; a time further ahead than any pause was written by a clock that was wrong."""
+    return not now < row.next_try <= now + _ASK_AT_MOST_S

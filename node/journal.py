@@ -19,7 +19,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, UniqueConstraint, create_engine, event, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from node.errors import BetzError
@@ -254,9 +269,11 @@ class Journal:
     def results_of(self, study: str, *states: str) -> list[ResultRow]:
         return self._results(results.c.study == study, *([results.c.state.in_(states)] if states else []))
 
-    def due(self, destination: str) -> list[ResultRow]:
-        """What is to be sent there now, the longest waiting first."""
-        return self._results(results.c.destination == destination, results.c.state == PENDING, results.c.next_try <= self.clock())
+    def due(self, destination: str, longest_wait_s: float = float("inf")) -> list[ResultRow]:
+        """What is to be sent there now, the longest waiting first. What waits longer than anything may was written by a wrong clock."""
+        now = self.clock()
+        when = or_(results.c.next_try <= now, results.c.next_try > now + longest_wait_s)
+        return self._results(results.c.destination == destination, results.c.state == PENDING, when)
 
     def waiting(self, state: str = PENDING) -> dict[str, int]:
         """How many objects still wait for each destination, or for its proof."""

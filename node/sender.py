@@ -17,7 +17,7 @@ from pathlib import Path
 
 from node import commitment, query
 from node.association import echo
-from node.circuit import Circuit, is_open
+from node.circuit import Circuit, is_due, is_open
 from node.commitment import Report
 from node.delivery import Delivery, wait_s
 from node.errors import DeliveryError, RefusedError, UnreachableError
@@ -65,7 +65,7 @@ class Sender:
         """Try everything that is due now; return how many objects that were."""
         if is_open(self.circuit.row()) and not self._answers_again():
             return 0
-        due = self.journal.due(self.peer.name)[:_AT_ONCE]
+        due = self.journal.due(self.peer.name, self.rules.retry_maximum_s)[:_AT_ONCE]
         self._send([row for row in due if self._may_leave(row)], stop)
         for study, answer in self.journal.to_prove(self.peer.name):
             if not stop() and not is_open(self.circuit.row()):
@@ -74,7 +74,7 @@ class Sender:
 
     def _answers_again(self) -> bool:
         """C-ECHO where it is time for one. What was due meanwhile has waited for this destination, and says so."""
-        if self.clock() < self.circuit.row().next_try:
+        if not is_due(self.circuit.row(), self.clock()):
             return False
         try:
             echo(self.peer, self.calling, self.rules.timeout_s)
@@ -140,11 +140,12 @@ class Sender:
         return found
 
     def _is_due(self, asked: Sequence[ProofRow]) -> bool:
-        if not asked:
+        earlier = [one for one in asked if one.asked <= self.clock()]  # one from the future was written by a wrong clock
+        if not earlier:
             return True
-        last, passed_s = asked[-1], self.clock() - asked[-1].asked
+        last, passed_s = earlier[-1], self.clock() - earlier[-1].asked
         if last.state != ASKED:
-            return passed_s >= wait_s(self.rules, len(asked) - 1, 0.0)
+            return passed_s >= wait_s(self.rules, len(earlier) - 1, 0.0)
         if passed_s >= self.rules.proof_wait_s:
             self.journal.answered(last.transaction, f"no report in {self.rules.proof_wait_s:g} s")
             log("commitment_late", destination=self.peer.name, study=last.study, transaction=last.transaction)

@@ -61,6 +61,25 @@ def test_it_is_asked_by_c_echo_before_anything_else(site, pacs, away):
     assert set(site.states().values()) == {PENDING} and "did not answer C-ECHO" in site.journal.circuit("pacs").reason
 
 
+def test_a_clock_that_was_a_year_ahead_delays_nothing(site, pacs, away):
+    site.answer(away)
+    sender = site.sender(away)
+    site.now += 365 * 86400.0
+    _until_open(site, sender)
+    site.now = 2000.0
+    pacs(port=away.port)
+    assert sender.step() == 2 and set(site.states().values()) == {DELIVERED}
+
+
+def test_what_waits_by_a_wrong_clock_is_sent(site, pacs):
+    peer, _ = pacs(statuses=(0xA700, 0xA700))
+    site.answer(peer)
+    site.now += 365 * 86400.0
+    site.sender(peer).step()
+    site.now = 2000.0
+    assert site.sender(peer).step() == 2 and set(site.states().values()) == {DELIVERED}
+
+
 def test_one_that_stays_away_is_given_up(site, away):
     site.answer(away)
     sender = site.sender(away, give_up_h=24.0)

@@ -232,6 +232,20 @@ def test_without_a_report_it_is_asked_again_and_a_late_one_counts(site, archive,
     assert set(site.states().values()) == {PROVEN}
 
 
+def test_a_request_by_a_clock_that_was_ahead_is_made_again(site, archive):
+    pacs = archive(reports=False)
+    site.answer(pacs.peer)
+    site.now += 365 * 86400.0
+    site.sender(pacs.peer).step()
+    site.now = 2000.0
+    for _ in range(3):
+        site.sender(pacs.peer).step()
+    assert len(pacs.requests) == 2, "once, not at every step"
+    site.now, pacs.reports = 3000.0, True
+    site.sender(pacs.peer, patience_s=10.0).step()
+    assert set(site.states().values()) == {PROVEN}
+
+
 def test_without_any_report_it_is_parked_in_the_end_and_resend_begins_anew(site, archive):
     pacs = archive(reports=False)
     site.answer(pacs.peer)
