@@ -10,10 +10,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
 from node.commitment import SOP_CLASS, SOP_INSTANCE, services
-from node.journal import ANSWERED, ARRIVED, DELIVERED, PARKED, PENDING, PROVEN, STORED
+from node.journal import ANSWERED, ARRIVED, DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal
 from node.listener import listen
 from node.query import STUDY_ROOT_FIND
-from node.service import serve
+from node.service import JOURNAL, serve
 from node.settings import Destination, Listener, Settings, Storage
 from node.status import purge, status_lines, why_lines
 
@@ -244,6 +244,18 @@ def test_a_request_by_a_clock_that_was_ahead_is_made_again(site, archive):
     site.now, pacs.reports = 3000.0, True
     site.sender(pacs.peer, patience_s=10.0).step()
     assert set(site.states().values()) == {PROVEN}
+
+
+def test_a_node_that_was_restarted_meanwhile_hears_the_report(site, archive, listening, tmp_path):
+    pacs = archive(reports=False)
+    site.answer(pacs.peer)
+    site.sender(pacs.peer).step()
+    site.journal.close()
+    site.journal = Journal(tmp_path / JOURNAL, lambda: site.now)
+    after = site.sender(pacs.peer)
+    after.step()
+    assert len(pacs.requests) == 1, "the request that is under way is known"
+    assert pacs.call(listening(after), pacs.report()) == 0x0000 and set(site.states().values()) == {PROVEN}
 
 
 def test_without_any_report_it_is_parked_in_the_end_and_resend_begins_anew(site, archive):
