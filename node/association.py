@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from node.errors import DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
+from node.sockets import use_poll
 
 EXPLICIT, IMPLICIT, VERIFICATION = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.1"
 _TRANSIENT = 2
@@ -41,9 +42,9 @@ def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, st
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
-    opened = (evt.EVT_CONN_OPEN, functools.partial(_limit, timeout_s=timeout_s))
+    opened = [(evt.EVT_CONN_OPEN, functools.partial(_limit, timeout_s=timeout_s)), (evt.EVT_CONN_OPEN, use_poll)]
     try:
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[opened, *handlers])
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[*opened, *handlers])
     except Exception as error:
         raise UnreachableError(f"{called(peer)} cannot be called: {error}.") from error
     try:

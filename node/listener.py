@@ -1,33 +1,40 @@
 """The listener: C-ECHO, and C-STORE of MR objects into the spool.
 
 A sender hears 0000 only when the object is whole and durable in the spool; what cannot be stored is refused with the right status, and
-C-ECHO is answered all the same. Data goes to the disk as it comes, so memory does not grow with the object. Who may call is decided by
-AE title and address before anything is negotiated. This is pynetdicom as it is, but that data sets are written into the spool.
-It belongs behind a network that can be trusted; `listen` is the seam for a hardened one.
+C-ECHO is answered all the same. Data goes to the disk as it comes, so memory does not grow with the object. pynetdicom does the talking;
+what it leaves open to a network is mended beside it: `transport` looks after connections until they ask for an association, `admission`
+says who may have one, `upper_layer` and `sockets` bound PDUs and time, and here the bytes of a message are bounded (the library keeps a
+command set, and every data set but that of a C-STORE, in memory without a limit). The traffic is not encrypted: the network must be one
+that can be trusted.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
-import socket
+import queue
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import _STORAGE_CLASSES, register_uid
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler
 
 from node.errors import BetzError, SpoolError
 from node.log import log
-from node.settings import Settings, is_loopback
+from node.settings import Listener as Rules
+from node.settings import Settings
+from node.sockets import Socket
 from node.spool import Part, Placed, Spool
+from node.transport import HANG_UP_S, Server, allow_descriptors
+from node.upper_layer import INVALID_VALUE, Checkpoint, UpperLayer
 
 VERIFICATION = "1.2.840.10008.1.1"
 SIEMENS_CSA_NON_IMAGE = "1.3.12.2.1107.5.9.1"
@@ -59,13 +66,14 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.202",  # High-throughput JPEG 2000 with RPCL, lossless only
 )
 PROCESSING_FAILURE = 0x0110
-_REJECTED_PERMANENT, _BY_USER, _CALLING_NOT_RECOGNISED = 1, 1, 3
+IN_MEMORY_AT_MOST = 2**20  # bytes of a command set, and of a data set that is not stored
+_NO_LIMIT = 10**6  # associations are counted by `transport`: the library counts every connection
 
 
 class Listener:
     """A node that listens. `stop` lets the open associations end for a moment, then ends them."""
 
-    def __init__(self, server: ThreadedAssociationServer) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self.port: int = server.server_address[1]
 
@@ -87,21 +95,17 @@ def listen(settings: Settings, spool: Spool, on_stored: Callable[[str], None],
     `reports`: a SOP class that callers may use as its SCP, and its handlers, as `commitment.services` gives them.
     """
     _quiet()
-    handlers = [
-        (evt.EVT_REQUESTED, _admit, [settings]), (evt.EVT_C_STORE, _store, [spool, on_stored]), (evt.EVT_CONN_OPEN, _no_delay),
-        (evt.EVT_CONN_CLOSE, _end), (evt.EVT_C_ECHO, lambda event: 0x0000),
-    ]
-    ae = _entity(settings)
+    allow_descriptors()
+    handlers = [(evt.EVT_C_STORE, _store, [spool, on_stored]), (evt.EVT_CONN_CLOSE, _end), (evt.EVT_C_ECHO, lambda event: 0x0000)]
+    ae, rules = _entity(settings), settings.listener
     if reports:
         ae.add_supported_context(reports[0], scu_role=True, scp_role=True)
         handlers += reports[1]
-    place = (settings.listener.host, settings.listener.port)
+    place = (rules.host, rules.port)
     try:
-        server = ae.make_server(place, evt_handlers=handlers, server_class=ThreadedAssociationServer, request_handler=_handler(spool))
+        server = ae.make_server(place, evt_handlers=handlers, server_class=Server, request_handler=_handler(spool, rules), rules=rules)
     except OSError as error:
         raise BetzError(_why_not(error, *place)) from error
-    server.request_queue_size = 64
-    server.socket.listen(64)
     threading.Thread(target=server.serve_forever, args=(0.2,), name="listener", daemon=True).start()
     ae._servers.append(server)  # as AE.start_server does; `shutdown` takes it out
     return Listener(server)
@@ -117,10 +121,9 @@ def _quiet() -> None:
 
 def _entity(settings: Settings) -> AE:
     ae = AE(settings.listener.ae_title)
-    ae.require_called_aet = True
     ae.maximum_pdu_size = settings.listener.max_pdu
-    ae.maximum_associations = settings.listener.associations_at_once
-    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = 30, settings.listener.idle_timeout_s, settings.listener.idle_timeout_s
+    ae.maximum_associations = _NO_LIMIT
+    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = HANG_UP_S, settings.listener.idle_timeout_s, settings.listener.idle_timeout_s
     ae.add_supported_context(VERIFICATION)
     for sop_class in SOP_CLASSES:
         ae.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
@@ -136,22 +139,42 @@ def _why_not(error: OSError, host: str, port: int) -> str:
 
 
 class _ToSpool(DIMSEServiceProvider):
-    """DIMSE messages as the library receives them, but the data sets of C-STORE go straight into the spool."""
+    """DIMSE messages as the library receives them, but the data sets of C-STORE go straight into the spool, and each has its bounds."""
 
-    spool: Spool
-    counts: Counter[Placed]
+    def __init__(self, association: Association, spool: Spool, object_at_most: int) -> None:
+        super().__init__(association)
+        self.spool, self.object_at_most = spool, object_at_most
+        self.counts: Counter[Placed] = Counter()
+        self._command_bytes = self._data_bytes = 0
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         try:
             for value in primitive.presentation_data_value_list:
+                if not self._is_bounded(value[1]):
+                    return
                 single = P_DATA()
                 single.presentation_data_value_list.append(value)
                 super().receive_primitive(single)
                 self._open_part()
         except Exception as error:
-            log("message_refused", reason=f"a DIMSE message cannot be understood ({type(error).__name__})")
-            self.drop()
-            self.dul.event_queue.put("Evt19")  # PS3.8 table 9-10: an invalid PDU; the library answers it with A-ABORT
+            self.dul.end(f"a DIMSE message cannot be understood ({type(error).__name__})", INVALID_VALUE)
+
+    def _is_bounded(self, fragment: bytes) -> bool:
+        """Count what the message has so far; its first byte says whether a fragment is of the command set (PS3.8 E.2)."""
+        if self.message is None:
+            self._command_bytes = self._data_bytes = 0
+        if fragment[0] & 1:
+            self._command_bytes += len(fragment) - 1
+        else:
+            self._data_bytes += len(fragment) - 1
+        stored = isinstance(self.message, C_STORE_RQ)
+        if stored and self._data_bytes > self.object_at_most:
+            self.dul.end(f"an object of more than {self.object_at_most / 2**30:.3g} GiB, which [listener] maximum_object_gib allows")
+        elif self._command_bytes > IN_MEMORY_AT_MOST or (not stored and self._data_bytes > IN_MEMORY_AT_MOST):
+            self.dul.end(f"a message that is no C-STORE, of more than {IN_MEMORY_AT_MOST} bytes")
+        else:
+            return True
+        return False
 
     def _open_part(self) -> None:
         message = self.message
@@ -162,33 +185,30 @@ class _ToSpool(DIMSEServiceProvider):
             message._data_set_file, message._data_set_path = part, part.path
 
     def drop(self) -> None:
-        """The association is over: what was half received goes."""
-        part = getattr(self.message, "_data_set_file", None)
-        self.message = None
-        if isinstance(part, Part):
-            part.close()
+        """The association is over: what was half received goes, and so does what nobody will answer."""
+        parts, self.message = [getattr(self.message, "_data_set_file", None)], None
+        with suppress(queue.Empty):
+            while True:
+                parts.append(getattr(self.msg_queue.get(block=False)[1], "_dataset_file", None))
+        for part in parts:
+            if isinstance(part, Part):
+                part.close()
 
 
-def _handler(spool: Spool) -> type[RequestHandler]:
+def _handler(spool: Spool, rules: Rules) -> type[RequestHandler]:
     class Handler(RequestHandler):
-        def _create_association(self):
+        def _create_association(self) -> Association:
+            held, self.request = self.request
             association = super()._create_association()
-            association.dimse = _ToSpool(association)
-            association.dimse.spool, association.dimse.counts = spool, Counter()
+            association.dul = UpperLayer(association, rules)
+            association.set_socket(Socket(association, self.request, held, rules.pdu_timeout_s))
+            association.dimse = _ToSpool(association, spool, int(rules.maximum_object_gib * 2**30))
+            association._reactor_checkpoint = Checkpoint()
+            association._reactor_checkpoint.set()
+            association.bind(evt.EVT_FSM_TRANSITION, Checkpoint.stir_for)
+            self.server.admitted(association)
             return association
     return Handler
-
-
-def _admit(event: evt.Event, settings: Settings) -> None:
-    """Reject a caller that is not on the list; the library then checks the called title and the number of associations."""
-    caller = event.assoc.requestor
-    title, address = caller.primitive.calling_ae_title, caller.address
-    known = settings.listener.accept
-    if any(one.allows(title, address) for one in known) or (not known and is_loopback(settings.listener.host)):
-        return
-    log("association_rejected", calling=title, address=address, reason="not on the list of accepted callers")
-    event.assoc.acse.send_reject(_REJECTED_PERMANENT, _BY_USER, _CALLING_NOT_RECOGNISED)
-    event.assoc.kill()
 
 
 def _store(event: evt.Event, spool: Spool, on_stored: Callable[[str], None]) -> int:
@@ -221,13 +241,7 @@ def _tell(on_stored: Callable[[str], None], study: str) -> None:
         log("journal_failed", study=study, reason=f"{type(error).__name__}: {error}")
 
 
-def _no_delay(event: evt.Event) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 def _end(event: evt.Event) -> None:
-    event.assoc.dimse.drop()
     if counts := event.assoc.dimse.counts:
         peer = event.assoc.requestor
         how = "aborted" if event.assoc.is_aborted else "released"

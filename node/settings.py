@@ -33,13 +33,22 @@ class Accept:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who may send to the node, and where it listens."""
+    """Who may send to the node, where it listens, and what one peer may take of it.
+
+    A connection is any TCP connection; it becomes an association when its request was whole in time and was accepted.
+    """
 
     ae_title: str = "BETZ"
     host: str = "127.0.0.1"
     port: int = 11112
     max_pdu: int = 131072
-    associations_at_once: int = 32
+    maximum_object_gib: float = 4.0
+    associations_at_once: int = 64
+    associations_per_address: int = 32
+    connections_at_once: int = 512
+    connections_per_address: int = 128
+    request_timeout_s: float = 10.0
+    pdu_timeout_s: float = 30.0
     idle_timeout_s: float = 60.0
     accept: tuple[Accept, ...] = ()
 
@@ -141,7 +150,9 @@ _TABLES = {"listener": Listener, "study": StudyRules, "worker": Worker, "sender"
 _LISTS = {"listener.accept": Accept, "destination": Destination}
 _NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a folder in quotes"}
 _RANGES = {
-    "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
+    "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "associations_per_address": (1, 500),
+    "connections_at_once": (1, 50000), "connections_per_address": (1, 50000), "maximum_object_gib": (0.001, 1024),
+    "request_timeout_s": (0.1, 3600), "pdu_timeout_s": (0.1, 3600), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
     "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "threads": (0, 1024), "timeout_s": (1, 3600),
     "proof_wait_s": (1, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),

@@ -1,9 +1,14 @@
-"""What the tests of the service share: small MR objects."""
+"""What the tests of the service share: small MR objects, a node that listens, and peers that behave or do not."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,10 +21,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate
 from pynetdicom import AE, evt
 
 from node.journal import READY, RECEIVING, Journal
+from node.listener import VERIFICATION, listen
 from node.outbox import Outbox
 from node.sender import Sender
 from node.service import JOURNAL
-from node.settings import Destination, Settings, Storage
+from node.settings import Destination, Listener, Settings, Storage
 from node.settings import Sender as Rules
 from node.spool import Spool
 
@@ -66,13 +72,108 @@ def encoded():
     return encode
 
 
-@pytest.fixture(scope="session")
-def scanner() -> ModuleType:
-    """The module `mr_series` beside this file, which makes series as several vendors write them; loaded by its path."""
-    spec = importlib.util.spec_from_file_location("mr_series", Path(__file__).with_name("mr_series.py"))
+@pytest.fixture
+def node(tmp_path):
+    """A listening node; calling it again with other settings starts another. Every one is stopped."""
+    started = []
+
+    def start(minimum_free_gib=0.0, on_stored=None, **more):
+        settings = Settings(listener=replace(Listener(port=0), **more), storage=Storage(tmp_path, minimum_free_gib))
+        spool, heard = Spool(tmp_path, minimum_free_gib), []
+        listener = listen(settings, spool, on_stored or heard.append)
+        listener.spool, listener.heard = spool, heard
+        started.append(listener)
+        return listener
+
+    yield start
+    for listener in started:
+        listener.stop()
+
+
+@pytest.fixture
+def call():
+    """An association with a listening node."""
+    opened = []
+
+    def call(listener, classes=(MR_IMAGE,), syntaxes=(ExplicitVRLittleEndian,), title="BETZ", calling="SCANNER"):
+        ae = AE(calling)
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
+        ae.add_requested_context(VERIFICATION)
+        for sop_class in classes:
+            for syntax in syntaxes:
+                ae.add_requested_context(sop_class, syntax)
+        opened.append(ae.associate("127.0.0.1", listener.port, ae_title=title))
+        return opened[-1]
+
+    yield call
+    for association in opened:
+        if association.is_established:
+            association.abort()
+
+
+@pytest.fixture
+def raw_peer():
+    """The class `RawPeer` of the module beside this file; every connection that it opens is closed."""
+    module = _beside("raw_peer")
+    opened = []
+
+    class Closed(module.RawPeer):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            opened.append(self)
+
+    Closed.module = module
+    yield Closed
+    for peer in opened:
+        peer.socket.close()
+
+
+@pytest.fixture
+def soon():
+    """Wait until something is true."""
+    def soon(true, within_s=15.0):
+        until = time.monotonic() + within_s
+        while not (found := true()) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert found
+        return found
+    return soon
+
+
+@pytest.fixture
+def events(capsys):
+    """What was logged so far: event and reason of each line."""
+    seen = []
+
+    def events(name=None):
+        seen.extend(json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{"))
+        return [one for one in seen if name in (None, one["event"])]
+    return events
+
+
+@pytest.fixture
+def costs():
+    """How many threads and file descriptors this process has."""
+    return lambda: (threading.active_count(), len(os.listdir("/proc/self/fd")))
+
+
+@pytest.fixture
+def given_back(costs):
+    """Whether there are no more of them than there were."""
+    return lambda before: all(now <= then for now, then in zip(costs(), before, strict=True))
+
+
+def _beside(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def scanner() -> ModuleType:
+    """The module `mr_series` beside this file, which makes series as several vendors write them; loaded by its path."""
+    return _beside("mr_series")
 
 
 @pytest.fixture(scope="session")

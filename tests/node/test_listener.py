@@ -2,59 +2,16 @@ from __future__ import annotations
 
 import random
 import socket
-from dataclasses import replace
 from io import BytesIO
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
 from node.errors import BetzError
-from node.listener import SIEMENS_CSA_NON_IMAGE, SOP_CLASSES, TRANSFER_SYNTAXES, VERIFICATION, listen
-from node.settings import Accept, Listener, Settings, Storage
-from node.spool import Spool
-
-
-@pytest.fixture
-def node(tmp_path):
-    """A listening node; calling it again with other settings starts another. Every one is stopped."""
-    started = []
-
-    def start(minimum_free_gib=0.0, on_stored=None, **more):
-        settings = Settings(listener=replace(Listener(port=0), **more), storage=Storage(tmp_path, minimum_free_gib))
-        spool, heard = Spool(tmp_path, minimum_free_gib), []
-        listener = listen(settings, spool, on_stored or heard.append)
-        listener.spool, listener.heard = spool, heard
-        started.append(listener)
-        return listener
-
-    yield start
-    for listener in started:
-        listener.stop()
-
-
-@pytest.fixture
-def call():
-    """An association with a listening node."""
-    opened = []
-
-    def call(listener, classes=(SOP_CLASSES[0],), syntaxes=(ExplicitVRLittleEndian,), title="BETZ", calling="SCANNER"):
-        ae = AE(calling)
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
-        ae.add_requested_context(VERIFICATION)
-        for sop_class in classes:
-            for syntax in syntaxes:
-                ae.add_requested_context(sop_class, syntax)
-        opened.append(ae.associate("127.0.0.1", listener.port, ae_title=title))
-        return opened[-1]
-
-    yield call
-    for association in opened:
-        if association.is_established:
-            association.abort()
+from node.listener import SIEMENS_CSA_NON_IMAGE, SOP_CLASSES, TRANSFER_SYNTAXES
+from node.settings import Accept
 
 
 def _send(association, data: bytes, sop_instance: str, sop_class: str = SOP_CLASSES[0]) -> int:
