@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import queue
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -145,6 +144,7 @@ class _ToSpool(DIMSEServiceProvider):
         super().__init__(association)
         self.spool, self.object_at_most = spool, object_at_most
         self.counts: Counter[Placed] = Counter()
+        self._parts: list[Part] = []
         self._command_bytes = self._data_bytes = 0
 
     def receive_primitive(self, primitive: P_DATA) -> None:
@@ -183,16 +183,21 @@ class _ToSpool(DIMSEServiceProvider):
             syntax = self.assoc._accepted_cx[message.context_id].transfer_syntax[0]
             part = self.spool.begin(str(command.AffectedSOPClassUID), str(command.AffectedSOPInstanceUID), str(syntax))
             message._data_set_file, message._data_set_path = part, part.path
+            self._parts.append(part)
+            self.drop(but=3)  # received, waiting, served: an older one came with a request that the library answered itself
 
-    def drop(self) -> None:
-        """The association is over: what was half received goes, and so does what nobody will answer."""
-        parts, self.message = [getattr(self.message, "_data_set_file", None)], None
-        with suppress(queue.Empty):
-            while True:
-                parts.append(getattr(self.msg_queue.get(block=False)[1], "_dataset_file", None))
-        for part in parts:
-            if isinstance(part, Part):
-                part.close()
+    def claim(self, part: Part) -> bool:
+        """Take a part out of those that go with the association; False where it went already."""
+        with suppress(ValueError):
+            self._parts.remove(part)
+            return True
+        return False
+
+    def drop(self, but: int = 0) -> None:
+        """Let go of what was received for nothing: all of it when the association is over."""
+        with suppress(IndexError):
+            while len(self._parts) > but:
+                self._parts.pop(0).close()
 
 
 def _handler(spool: Spool, rules: Rules) -> type[RequestHandler]:
@@ -217,6 +222,8 @@ def _store(event: evt.Event, spool: Spool, on_stored: Callable[[str], None]) -> 
     if not isinstance(part, Part):
         log("instance_refused", **fields, status="C000", reason="the command came without a data set")
         return 0xC000
+    if not event.assoc.dimse.claim(part):
+        return PROCESSING_FAILURE  # the association is over, nobody hears it
     try:
         stored = spool.commit(part)
     except SpoolError as error:

@@ -28,7 +28,7 @@ from node.settings import Listener
 from node.sockets import peer_of
 from node.transport import HANG_UP_S
 
-NOT_SPECIFIED, UNRECOGNISED_PDU, INVALID_VALUE = 0, 1, 6  # PS3.8 table 9-26, source 2
+NOT_SPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_VALUE = 0, 1, 2, 6  # PS3.8 table 9-26, source 2
 P_DATA_TF = 4
 _MARGIN = 64  # bytes; some senders count the negotiated length without the headers inside the PDU
 _LITTLE = 1024  # bytes; the PDUs that release, reject and abort have four
@@ -106,13 +106,25 @@ class UpperLayer(DULServiceProvider):
     def end(self, reason: str, diagnostic: int = NOT_SPECIFIED) -> None:
         """A bound is broken: A-ABORT by the service provider (PS3.8 table 9-10, event 19), once."""
         if self._reason is None:
-            self._reason = diagnostic
-            log("association_aborted", **peer_of(self.assoc), reason=reason)
-            self.assoc.dimse.drop()
+            self._blame(reason, diagnostic)
             self.event_queue.put("Evt19")
 
+    def _blame(self, reason: str, diagnostic: int) -> None:
+        self._reason = diagnostic
+        log("association_aborted", **peer_of(self.assoc), reason=reason)
+        self.assoc.dimse.drop()
+
+    def _decode_pdu(self, bytestream):
+        try:
+            return super()._decode_pdu(bytestream)
+        except Exception as error:  # the library makes event 19 of it
+            self._blame(f"a PDU cannot be understood ({type(error).__name__})", INVALID_VALUE)
+            raise
+
     def _send(self, pdu) -> None:
-        if isinstance(pdu, A_ABORT_RQ) and pdu.source == 2 and self._reason:
+        if isinstance(pdu, A_ABORT_RQ) and pdu.source == 2:
+            if self._reason is None:
+                self._blame("a PDU or message that may not come here", UNEXPECTED_PDU)
             pdu.reason_diagnostic = self._reason
         super()._send(pdu)
 

@@ -18,7 +18,7 @@ from node.settings import Listener
 from node.sockets import Socket
 from node.upper_layer import MonotonicTimer
 
-BY_PROVIDER, NOT_SPECIFIED, UNRECOGNISED, INVALID = 2, 0, 1, 6
+BY_PROVIDER, NOT_SPECIFIED, UNRECOGNISED, UNEXPECTED, INVALID = 2, 0, 1, 2, 6
 
 
 def _abort(reason: int) -> bytes:
@@ -82,6 +82,17 @@ def test_a_pdu_that_cannot_be_is_not_read(node, peer, ended, header, reason, wor
     assert peer(node()).send(header).answer() == _abort(reason)
     [why] = ended()
     assert words in why
+
+
+def test_data_before_the_association_is_accepted_is_unexpected(node, raw_peer, ended):
+    assert raw_peer(node().port, sent=raw_peer.module.request() + raw_peer.module.ECHO).answer() == _abort(UNEXPECTED)
+    assert ended() == ["a PDU or message that may not come here"]
+
+
+def test_a_pdu_that_cannot_be_understood_ends_the_association(node, peer, ended):
+    assert peer(node()).send(struct.pack(">BxLL", 4, 4, 99)).answer() == _abort(INVALID)
+    [why] = ended()
+    assert "cannot be understood" in why
 
 
 def test_an_object_larger_than_allowed_ends_the_association(node, peer, raw_peer, instance, ended, soon):
@@ -163,19 +174,21 @@ def test_echo_is_answered_while_twenty_associations_store(node, call, peer, raw_
     assert min(stored) >= 2 and len(listener.spool.studies()) == 20
 
 
-def test_garbage_and_hang_ups_cost_nothing_for_good(node, call, raw_peer, instance, soon, costs, given_back):
+def test_garbage_and_hang_ups_cost_nothing_for_good(node, call, peer, raw_peer, instance, soon, costs, given_back):
     """Whole, cut, changed and invented bytes after an association; some peers reset the connection instead of closing it."""
     listener, chance = node(pdu_timeout_s=0.5, idle_timeout_s=1.0), random.Random(6)
-    before, request = costs(), raw_peer.module.request()
+    before = costs()
     for number in range(60):
         good = bytearray(raw_peer.module.store(*instance(number=number)))
         for _ in range(chance.choice((0, 1, 8))):
             good[chance.randrange(len(good))] = chance.randrange(256)
         broken = chance.choice((bytes(good), bytes(good[:chance.randrange(len(good))]), chance.randbytes(500)))
-        peer = raw_peer(listener.port, sent=request + broken)
+        caller = peer(listener).send(broken)
+        if chance.random() < 0.3:
+            caller.answer()
         if chance.random() < 0.5:
-            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.socket.close()
+            caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        caller.socket.close()
     association = call(listener)
     assert association.send_c_echo().Status == 0
     association.release()
