@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from node.delivery import wait_s
-from node.journal import CircuitRow, Journal
+from node.journal import Journal
 from node.log import log
+from node.records import CircuitRow
 from node.settings import Sender
 
 FAILURES = 3

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from node.errors import RefusedError
-from node.journal import DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal, ResultRow
+from node.journal import DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal
 from node.log import log
+from node.records import ResultRow
 from node.settings import Destination, Sender
 from node.storage import Sent
 

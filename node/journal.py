@@ -16,134 +16,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import (
-    Column,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    UniqueConstraint,
-    create_engine,
-    event,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import create_engine, event, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from node.errors import BetzError
+from node.records import CircuitRow, ProofRow, ResultRow, StudyRow, circuits, proofs, results, studies, tables
 from node.spool import Spool
 
 RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
 PARKED, FAILED, CANCELLED, PENDING, SUPERSEDED = "parked", "failed", "cancelled", "pending", "superseded"
 STORED, PROVEN, ASKED = "stored", "proven", "asked"
 ARRIVED = (STORED, PROVEN, DELIVERED)
-
-_tables = MetaData()
-studies = Table(
-    "studies", _tables,
-    Column("study", String(64), primary_key=True),
-    Column("state", String(16), nullable=False, index=True),
-    Column("reason", String, nullable=False, default=""),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("version", String(16), nullable=False, default=""),
-    Column("answer", String(16), nullable=False, default=""),
-    Column("since", Float, nullable=False),
-    Column("started", Float, nullable=False, default=0.0),
-)
-results = Table(
-    "results", _tables,
-    Column("id", Integer, primary_key=True),
-    Column("study", String(64), nullable=False, index=True),
-    Column("answer", String(16), nullable=False),
-    Column("file", String, nullable=False),
-    Column("destination", String, nullable=False),
-    Column("state", String(16), nullable=False, index=True),
-    Column("reason", String, nullable=False, default=""),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("first_try", Float, nullable=False, default=0.0),
-    Column("next_try", Float, nullable=False, default=0.0),
-    UniqueConstraint("study", "answer", "file", "destination"),
-)
-proofs = Table(
-    "proofs", _tables,
-    Column("transaction", String(64), primary_key=True),
-    Column("destination", String, nullable=False),
-    Column("study", String(64), nullable=False, index=True),
-    Column("answer", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("reason", String, nullable=False, default=""),
-    Column("asked", Float, nullable=False),
-)
-circuits = Table(
-    "circuits", _tables,
-    Column("destination", String, primary_key=True),
-    Column("failures", Integer, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("since", Float, nullable=False),
-    Column("next_try", Float, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class StudyRow:
-    """One study. `version` digests the instances that the answer is about, `answer` names its folder in the outbox, `attempts` counts the
-    starts that gave no answer; times are seconds since 1970."""
-
-    study: str
-    state: str
-    reason: str
-    attempts: int
-    version: str
-    answer: str
-    since: float
-    started: float
-
-
-@dataclass(frozen=True)
-class ResultRow:
-    """One result object at one destination."""
-
-    id: int
-    study: str
-    answer: str
-    file: str
-    destination: str
-    state: str
-    reason: str
-    attempts: int
-    first_try: float
-    next_try: float
-
-
-@dataclass(frozen=True)
-class ProofRow:
-    """One request to a destination to say that it keeps an answer: `transaction` is its UID, `state` "asked" until it was answered."""
-
-    transaction: str
-    destination: str
-    study: str
-    answer: str
-    state: str
-    reason: str
-    asked: float
-
-
-@dataclass(frozen=True)
-class CircuitRow:
-    """A destination whose last associations failed: how many in a row, since when, why, and when it is called again."""
-
-    destination: str
-    failures: int
-    reason: str
-    since: float
-    next_try: float
 
 
 class Journal:
@@ -155,7 +40,7 @@ class Journal:
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _durable)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        _tables.create_all(self.engine)
+        tables.create_all(self.engine)
 
     def close(self) -> None:
         self.engine.dispose()

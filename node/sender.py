@@ -21,9 +21,10 @@ from node.circuit import Circuit, is_due, is_open
 from node.commitment import Report
 from node.delivery import Delivery, wait_s
 from node.errors import DeliveryError, RefusedError, UnreachableError
-from node.journal import ASKED, DELIVERED, STORED, Journal, ProofRow, ResultRow
+from node.journal import ASKED, DELIVERED, STORED, Journal
 from node.log import log
 from node.outbox import Outbox, identity_difference
+from node.records import ProofRow, ResultRow
 from node.settings import Destination, Settings
 from node.spool import Spool
 from node.storage import deliver

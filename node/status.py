@@ -27,9 +27,8 @@ from node.journal import (
     STORED,
     SUPERSEDED,
     Journal,
-    ResultRow,
-    StudyRow,
 )
+from node.records import ResultRow, StudyRow
 from node.service import is_running, open_storage
 from node.settings import Settings
 
