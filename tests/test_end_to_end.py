@@ -41,17 +41,16 @@ TOLERANCES = {
     "precentral_postcentral_ratio": ("unit", 0.1), "cst_flair_contrast": ("unit", 1.5),
     "motor_band_contrast": ("unit", 0.12), "motor_band_score": ("unit", 1.0),
 }  # fmt: skip
-# How far it may lie from the baseline. Registration adds in an order that its threads decide: runs on one machine differed by up to 0.6 %
-# in the CSF, 0.13 % in the other volumes, 0.001 in anisotropy and 0.0013 in diffusivities, and on a busy one by 0.03 mm in a thickness and
-# 0.16 in the brightness of the tract. Twice to four times that.
+# How far it may lie from the baseline. Registration adds in an order that its threads decide: two runs on one machine differed by up to
+# 0.6 % in the CSF, 0.13 % in the other volumes, 0.001 in anisotropy and 0.0013 in diffusivities. Three times that, and a little more.
 WOBBLE = {
-    "csf_volume": ("share", 0.02), "cst_fa": ("unit", 0.005), "cst_md": ("unit", 0.005), "cst_rd": ("unit", 0.005),
-    "cst_ad": ("unit", 0.006), "cst_fa_asymmetry": ("unit", 0.8), "cst_volume": ("share", 0.08), "motion": ("unit", 0.03),
-    "callosal_motor_fa": ("unit", 0.01), "callosal_motor_md": ("unit", 0.01), "control_fa": ("unit", 0.008),
-    "cst_flair_contrast": ("unit", 0.4), "motor_band_contrast": ("unit", 0.03), "motor_band_score": ("unit", 0.0),
-    "precentral_volume": ("share", 0.02), "precentral_thickness": ("unit", 0.07), "postcentral_thickness": ("unit", 0.07),
-    "precentral_postcentral_ratio": ("unit", 0.03), "midbrain_volume": ("share", 0.03), "pons_volume": ("share", 0.02),
-    "medulla_volume": ("share", 0.03),
+    "csf_volume": ("share", 0.02), "cst_fa": ("unit", 0.004), "cst_md": ("unit", 0.004), "cst_rd": ("unit", 0.004),
+    "cst_ad": ("unit", 0.005), "cst_fa_asymmetry": ("unit", 0.6), "cst_volume": ("share", 0.05), "motion": ("unit", 0.02),
+    "callosal_motor_fa": ("unit", 0.006), "callosal_motor_md": ("unit", 0.006), "control_fa": ("unit", 0.006),
+    "cst_flair_contrast": ("unit", 0.15), "motor_band_contrast": ("unit", 0.02), "motor_band_score": ("unit", 0.0),
+    "precentral_volume": ("share", 0.01), "precentral_thickness": ("unit", 0.03), "postcentral_thickness": ("unit", 0.03),
+    "precentral_postcentral_ratio": ("unit", 0.015), "midbrain_volume": ("share", 0.015), "pons_volume": ("share", 0.01),
+    "medulla_volume": ("share", 0.015),
 }  # fmt: skip
 IN_WORDS = {"image_quality"}  # numbers of a whole series have no place in the images: the coded report says them as text
 USUAL_WOBBLE = ("share", 0.005)
