@@ -2,7 +2,8 @@
 
 A study is ready when no new instance came for the quiet time. Whatever happens to an analysis ends that study only, and still gives an
 answer: the objects that say "not analysed" and why. Instances that come during a run make its result void and the study receiving
-again; instances that come after the answer make a new version of it. The executor, the answer to a failure and the clock are arguments.
+again; instances that come after the answer make a new version of it. The executor, the answer to a failure and the clock, which only goes
+forward, are arguments.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from node.errors import JobError
 from node.journal import ARRIVED, CANCELLED, READY, RECEIVING, RUNNING, Journal
 from node.log import log
 from node.outbox import Answer, Outbox
+from node.quiet import Quiet
 from node.settings import Settings
 from node.spool import Spool
 
@@ -41,9 +43,10 @@ class Worker:
     """Drives studies from receiving to answered."""
 
     def __init__(self, settings: Settings, journal: Journal, spool: Spool, outbox: Outbox, submit: Submit, answer_failure: AnswerFailure,
-                 clock: Callable[[], float] = time.time) -> None:
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self.settings, self.journal, self.spool, self.outbox = settings, journal, spool, outbox
         self.submit, self.answer_failure, self.clock = submit, answer_failure, clock
+        self.quiet = Quiet(clock)
         self.work = settings.storage.folder / "work"
         self.logs = settings.storage.folder / "log"
         self._running: set[str] = set()
@@ -72,12 +75,14 @@ class Worker:
 
     def find_ready(self) -> list[str]:
         """receiving → ready for every study that is quiet."""
-        quiet = [row.study for row in self.journal.all(RECEIVING) if self._is_quiet(row.study)]
+        receiving = [row.study for row in self.journal.all(RECEIVING)]
+        self.quiet.only(receiving)
+        quiet = [study for study in receiving if self._is_quiet(study)]
         return [study for study in quiet if self.journal.move(study, (RECEIVING,), READY)]
 
     def _is_quiet(self, study: str) -> bool:
         changed = self.spool.changed_at(study)
-        return changed > 0 and self.clock() - changed >= self.settings.study.quiet_s
+        return changed > 0 and self.quiet.for_s(study, changed) >= self.settings.study.quiet_s
 
     def take(self) -> list[str]:
         """The ready studies for which there is a free place now, the longest waiting first."""

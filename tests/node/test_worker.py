@@ -14,6 +14,7 @@ from node.child import Limits, run_child
 from node.errors import JobError
 from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, Journal
 from node.outbox import Outbox
+from node.quiet import Quiet
 from node.settings import Destination, Settings, Storage
 from node.spool import Spool
 from node.worker import STARTS_AT_MOST, Worker, in_child
@@ -33,6 +34,7 @@ class Site:
                              lambda: self.now)
         self.runs = []
         self.arrive("1")
+        self.worker.find_ready()
 
     def arrive(self, name):
         (self.spool.studies_folder / STUDY).mkdir(exist_ok=True)
@@ -52,6 +54,7 @@ class Site:
 
     def go(self):
         """Let the quiet time pass, then analyse what is ready."""
+        self.worker.find_ready()
         self.now += 31
         self.worker.find_ready()
         for study in self.worker.take():
@@ -77,6 +80,23 @@ def test_a_study_waits_until_it_is_quiet(tmp_path):
     assert site.worker.find_ready() == []
     assert site.go().state == ANSWERED and site.runs == [["1.dcm", "2.dcm"]]
     assert site.objects() == ["['1.dcm', '2.dcm']"] and list(site.worker.work.iterdir()) == []
+
+
+@pytest.mark.parametrize("jump_s", [86400, -86400, -1e9])
+def test_a_clock_that_jumps_ends_no_quiet_time_and_prolongs_none(tmp_path, jump_s):
+    """The clock of the file system and the journal jumps; the worker's own goes on."""
+    site = Site(tmp_path)
+    worker_now, site.worker.quiet = [0.0], Quiet(lambda: worker_now[0])
+    site.worker.find_ready()
+    site.now += jump_s
+    worker_now[0] = 29
+    assert site.worker.find_ready() == []
+    site.arrive("2")
+    assert site.worker.find_ready() == []
+    worker_now[0] += 29
+    assert site.worker.find_ready() == []
+    worker_now[0] += 2
+    assert site.worker.find_ready() == [STUDY]
 
 
 def test_a_late_instance_makes_a_new_version(tmp_path):
