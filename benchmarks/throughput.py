@@ -110,7 +110,8 @@ def betz(folder: Path, synced: bool = True) -> Receiver:
     settings = f'[listener]\nport = {PORT}\n[study]\nquiet_s = 86400\n[storage]\nfolder = "store"\nminimum_free_gib = 0.5\n'
     (folder / "betz.toml").write_text(settings)
     program = ["-m", "node.command"] if synced else ["-c", NO_SYNC]
-    return Receiver([sys.executable, *program, "serve", "--config", "betz.toml"], folder, lambda: _count(folder / "store" / "spool", ".dcm"))
+    command = [sys.executable, *program, "serve", "--config", "betz.toml"]
+    return Receiver(command, folder, lambda: _count(folder / "store" / "spool", ".dcm"))
 
 
 def storescp(folder: Path) -> Receiver:
@@ -258,7 +259,8 @@ def table(found: dict[str, Figures]) -> list[str]:
     middle = {name: {kind: statistics.median(getattr(one, kind)[8]) for kind in ("per_s", "cpu_ms")} for name, one in found.items()}
     for name, one in found.items():
         alone = f"{statistics.median(one.per_s[1]):.0f}, {statistics.median(one.cpu_ms[1]):.2f}"
-        lines.append(f"| {name} | {alone} | {middle[name]['per_s']:.0f}, {middle[name]['cpu_ms']:.2f} | {statistics.median(one.peak_mib):.0f} "
+        eight, peak_mib = f"{middle[name]['per_s']:.0f}, {middle[name]['cpu_ms']:.2f}", statistics.median(one.peak_mib)
+        lines.append(f"| {name} | {alone} | {eight} | {peak_mib:.0f} "
                      f"| {statistics.median(one.large_s):.2f}, {statistics.median(one.large_mib):.0f} "
                      f"| {statistics.median(one.idle_percent):.2f} |")
     for mine in [name for name in found if name.startswith("betz")]:
