@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from node.association import echo
 from node.errors import BetzError, DeliveryError, RefusedError
+from node.machine import memory_gib, places_of, sentence_of
 from node.service import is_running
 from node.settings import Destination, Settings
 
@@ -23,6 +24,7 @@ def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bo
     yield True, f"settings: {settings.source or 'the defaults, no file'}"
     yield _checked(lambda: _folder(settings))
     yield _checked(lambda: _disk(settings))
+    yield True, sentence_of(settings.worker, places_of(settings.worker, memory_gib()))
     yield _checked(lambda: _listener(settings, must_run=False))
     if not settings.destination:
         yield True, "destinations: none is configured; answers stay in the outbox"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.words import say
-from node.errors import JobError
+from node.errors import CrashError, JobError
 
 PARENT = "BETZ_PARENT"
 _LOOK_S, _LOG_BYTES, _LONGEST_REASON = 0.25, 65536, 500
@@ -37,7 +37,8 @@ class Limits:
 def run_child(
     command: Sequence[str], limits: Limits, log: Path, stopped: Callable[[], bool] = lambda: False, scratch: Path | None = None
 ) -> None:
-    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so. `log` keeps the last of what it said.
+    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so; CrashError where a signal ended it.
+    `log` keeps the last of what it said.
 
     `scratch`: the child's folder for temporary files; whoever removes it removes what a killed child left.
     """
@@ -56,7 +57,8 @@ def run_child(
         with contextlib.suppress(OSError):
             log.write_bytes(bytes(said))
     if broken or process.returncode:
-        raise JobError(broken or _why(process.returncode, said))
+        kind = CrashError if not broken and process.returncode < 0 else JobError
+        raise kind(broken or _why(process.returncode, said))
 
 
 def die_with_parent() -> None:

@@ -9,7 +9,8 @@ BetzError
 │   ├── RefusedError     the peer refused for good: sending again will not help
 │   └── UnreachableError no association could be had, or it was lost
 ├── ControlError         a study cannot be one of the site's own controls: the reason
-└── JobError             an analysis ended without a result: time, memory, crash
+└── JobError             an analysis ended without a result: time, memory, its own reason
+    └── CrashError       its process was ended by a signal; another start may succeed
 
 Errors are handled in two places: the engine (per marker) and the worker (per job). The command line prints the sentence and ends
 with status 1; no traceback reaches a person.
@@ -63,3 +64,7 @@ class ControlError(BetzError):
 
 class JobError(BetzError):
     """An analysis ended without a result."""
+
+
+class CrashError(JobError):
+    """The process of an analysis was ended by a signal that the node did not send."""

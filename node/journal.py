@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine, event, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from node.errors import BetzError
-from node.records import CircuitRow, ProofRow, ResultRow, StudyRow, circuits, proofs, results, studies, tables
+from node.records import CircuitRow, ProofRow, ResultRow, StudyRow, circuits, proofs, results, studies, tables, urgent
 from node.spool import Spool
 
 RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
@@ -106,6 +107,7 @@ class Journal:
         with self.engine.begin() as connection:
             if connection.execute(change).rowcount != 1:
                 return False
+            connection.execute(urgent.delete().where(urgent.c.study == study))
             connection.execute(older.values(state=SUPERSEDED, reason="a newer answer exists"))
             connection.execute(unproven.values(state=DELIVERED, reason="not proven: a newer answer exists"))
             there = set(connection.execute(known).tuples())
@@ -114,10 +116,21 @@ class Journal:
         self.settle(study)
         return True
 
+    def hurry(self, study: str) -> None:
+        """The study is to be analysed before the others, until it has its answer."""
+        with suppress(IntegrityError), self.engine.begin() as connection:
+            connection.execute(insert(urgent).values(study=study))
+
+    def urgent(self) -> set[str]:
+        """The studies that are to be analysed before the others."""
+        with self.engine.connect() as connection:
+            return set(connection.execute(select(urgent.c.study)).scalars())
+
     def cancel(self, study: str) -> None:
         """Stop whatever is still to be done with a study."""
         self.move(study, (RECEIVING, READY, RUNNING, ANSWERED, DELIVERED, PARKED, FAILED), CANCELLED, "cancelled by a person")
         with self.engine.begin() as connection:
+            connection.execute(urgent.delete().where(urgent.c.study == study))
             connection.execute(update(results).where(results.c.study == study, results.c.state == PENDING).values(state=CANCELLED))
             connection.execute(update(results).where(results.c.study == study, results.c.state == STORED).values(
                 state=DELIVERED, reason="not proven: a person cancelled it"))
@@ -126,6 +139,7 @@ class Journal:
         with self.engine.begin() as connection:
             connection.execute(results.delete().where(results.c.study == study))
             connection.execute(proofs.delete().where(proofs.c.study == study))
+            connection.execute(urgent.delete().where(urgent.c.study == study))
             connection.execute(studies.delete().where(studies.c.study == study))
 
     def recover(self, spool: Spool, may_run: Callable[[str], bool] = lambda study: False) -> list[str]:

@@ -1,4 +1,4 @@
-"""The records of the journal: its four tables, and a row of each as a frozen value. Times are seconds since 1970.
+"""The records of the journal: its tables, and a row of each as a frozen value. Times are seconds since 1970.
 
 A new version may add a table, which an older journal then gets at its first start; a column that stands is never changed.
 """
@@ -53,6 +53,7 @@ circuits = Table(
     Column("since", Float, nullable=False),
     Column("next_try", Float, nullable=False),
 )
+urgent = Table("urgent", tables, Column("study", String(64), primary_key=True))
 
 
 @dataclass(frozen=True)

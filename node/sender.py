@@ -25,11 +25,12 @@ from node.journal import ASKED, DELIVERED, STORED, Journal
 from node.log import log
 from node.outbox import Outbox, identity_difference
 from node.records import ProofRow, ResultRow
+from node.rounds import rounds
 from node.settings import Destination, Settings
 from node.spool import Spool
 from node.storage import deliver
 
-_AT_ONCE, _STEP_S, _LOOKS = 200, 0.5, 3
+_AT_ONCE, _LOOKS = 200, 3
 REPORT_PATIENCE_S = 5.0
 
 
@@ -56,11 +57,7 @@ class Sender:
         self.circuit = Circuit(journal, peer.name, self.rules, clock, chance)
 
     def serve(self, stop: threading.Event) -> None:
-        while not stop.wait(_STEP_S):
-            try:
-                self.step(stop.is_set)
-            except Exception as error:
-                log("sender_failed", destination=self.peer.name, reason=f"{type(error).__name__}: {error}")
+        rounds(stop, lambda: self.step(stop.is_set), "sender_failed", destination=self.peer.name)
 
     def step(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Try everything that is due now; return how many objects that were."""

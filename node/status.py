@@ -34,7 +34,8 @@ from node.settings import Settings
 
 _MEANS = {
     RECEIVING: "Instances are coming; it is analysed when none came for {quiet:g} s.",
-    READY: "It waits for a free place to be analysed.",
+    READY: "It waits for a free place, for room on the disk, or a while after an attempt that failed. To have it first: "
+           "betz retry --first {study}",
     RUNNING: "It is being analysed.",
     ANSWERED: "Its answer is being delivered.",
     DELIVERED: "Its answer is at every destination.",
@@ -115,13 +116,18 @@ def _proof(journal: Journal, result: ResultRow) -> str:
     return f"; its proof was asked for {len(asked)} times, the last at {_when(asked[-1].asked)}: {said}"
 
 
-def retry(settings: Settings, study: str) -> list[str]:
-    """Analyse a study again."""
+def retry(settings: Settings, study: str, first: bool = False) -> list[str]:
+    """Analyse a study again, or now; with `first` before all others that wait."""
     journal, _, _ = open_storage(settings)
     row = journal.find(study)
-    if not journal.move(row.study, (FAILED, CANCELLED, ANSWERED, DELIVERED, PARKED, RECEIVING), READY, "asked for by a person", attempts=0):
-        raise BetzError(f"Study {row.study} is {row.state}; it needs no retry.")
-    return [f"Study {row.study} is ready to be analysed again.", *_if_stopped(settings)]
+    pausing = row.state == READY and (first or row.attempts)
+    states = (FAILED, CANCELLED, ANSWERED, DELIVERED, PARKED, RECEIVING, *([READY] if pausing else []))
+    if not journal.move(row.study, states, READY, f"asked for by a person{', before the others' if first else ''}", attempts=0):
+        raise BetzError(f"Study {row.study} is {row.state}; it needs no retry."
+                        + (f" To have it analysed before the others: betz retry --first {row.study}" if row.state == READY else ""))
+    if first:
+        journal.hurry(row.study)
+    return [f"Study {row.study} is ready to be analysed{' before the others' if first else ' again'}.", *_if_stopped(settings)]
 
 
 def resend(settings: Settings, study: str) -> list[str]:

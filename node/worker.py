@@ -1,9 +1,12 @@
 """The worker: takes studies that are ready, has each analysed in a process of its own, and hands the answer to the outbox.
 
 A study is ready when no new instance came for the quiet time. Whatever happens to an analysis ends that study only, and still gives an
-answer: the objects that say "not analysed" and why. Instances that come during a run make its result void and the study receiving
-again; instances that come after the answer make a new version of it. The executor, the answer to a failure and the clock, which only goes
-forward, are arguments.
+answer: the objects that say "not analysed" and why. What may pass (a process that was killed or crashed, a node that died, a full disk) is
+tried again, after the others and after a pause; a start is counted before it happens, and the third that fails so is the last. Limits of
+time and of memory, and what the analysis itself says, are final at once. Instances that come during a run make its result void and the
+study receiving again; instances that come after the answer make a new version of it. Studies that a person put first go first, then those
+never tried, then those never answered, each in the order in which they became ready. The executor, the answer to a failure and the clock,
+which only goes forward, are arguments.
 """
 
 from __future__ import annotations
@@ -14,29 +17,34 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from analysis.words import packed, say
 from node.child import Limits, run_child
-from node.errors import JobError
-from node.journal import ARRIVED, CANCELLED, READY, RECEIVING, RUNNING, Journal
+from node.disk import trouble
+from node.errors import CrashError, JobError
+from node.journal import ARRIVED, READY, RECEIVING, RUNNING, Journal
 from node.log import log
+from node.machine import memory_gib, places_of
 from node.outbox import Answer, Outbox
 from node.quiet import Quiet
+from node.records import StudyRow
+from node.rounds import rounds
 from node.settings import Settings
 from node.spool import Spool
 
 STARTS_AT_MOST = 3
 FAILURE_TIME_S = 300.0
-_RECOVER_S, _STEP_S = 60.0, 0.5
+_RECOVER_S = 60.0
 
 Submit = Callable[[Path, Path, Path | None, Callable[[], bool]], None]
 """(study folder, out folder, folder of the answer that this one replaces, whether to stop): analyse, so that `out` exists and is whole;
 JobError with the reason where it cannot."""
 
-AnswerFailure = Callable[[Path, Path, Path | None, str], None]
-"""(study folder, out folder, folder of the answer that this one replaces, reason): write the objects that say "not analysed"; JobError
-where even that cannot be."""
+AnswerFailure = Callable[[Path, Path, Path | None, str, Callable[[], bool]], None]
+"""(study folder, out folder, folder of the answer that this one replaces, reason, whether to stop): write the objects that say "not
+analysed"; JobError where even that cannot be."""
 
 
 class Worker:
@@ -46,32 +54,33 @@ class Worker:
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.settings, self.journal, self.spool, self.outbox = settings, journal, spool, outbox
         self.submit, self.answer_failure, self.clock = submit, answer_failure, clock
-        self.quiet = Quiet(clock)
+        self.quiet, self._rest = Quiet(clock), Quiet(clock)
+        self.places = places_of(settings.worker, memory_gib()).count
         self.work = settings.storage.folder / "work"
         self.logs = settings.storage.folder / "log"
         self._running: set[str] = set()
+        self._lacks, self._recovered = "", clock()
         for folder in (self.work, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
 
     def serve(self, stop: threading.Event) -> None:
         """Work until told to stop; then end what runs. What was running is ready again at the next start."""
         self.recover()
-        recovered = time.monotonic()
-        with ThreadPoolExecutor(self.settings.worker.studies_at_once, "worker") as pool:
-            while not stop.wait(_STEP_S):
-                try:
-                    if time.monotonic() - recovered > _RECOVER_S:
-                        self.recover()
-                        recovered = time.monotonic()
-                    self.find_ready()
-                    for study in self.take():
-                        pool.submit(self.run, study, stop.is_set)
-                except Exception as error:
-                    log("worker_failed", reason=f"{type(error).__name__}: {error}")
+        with ThreadPoolExecutor(self.places, "worker") as pool:
+            rounds(stop, lambda: self.step(lambda study: pool.submit(self.run, study, stop.is_set)), "worker_failed")
+
+    def step(self, start: Callable[[str], object]) -> None:
+        """Look after the queue once, and `start` each study that has its turn."""
+        if self.clock() - self._recovered > _RECOVER_S:
+            self.recover()
+        self.find_ready()
+        for study in self.take():
+            start(study)
 
     def recover(self) -> None:
         for sentence in self.journal.recover(self.spool, self._running.__contains__):
             log("recovered", reason=sentence)
+        self._recovered = self.clock()
 
     def find_ready(self) -> list[str]:
         """receiving → ready for every study that is quiet."""
@@ -85,15 +94,30 @@ class Worker:
         return changed > 0 and self.quiet.for_s(study, changed) >= self.settings.study.quiet_s
 
     def take(self) -> list[str]:
-        """The ready studies for which there is a free place now, the longest waiting first."""
-        free = self.settings.worker.studies_at_once - len(self._running)
-        ready = [row.study for row in self.journal.all(READY) if row.study not in self._running]
-        if ready and free and not self.spool.has_room():
-            log("worker_waits", reason="the free space is below the minimum; nothing is analysed until there is room")
+        """The ready studies for which there is a free place now, in their order."""
+        free = self.places - len(self._running)
+        ready = [row for row in self.journal.all(READY) if row.study not in self._running and self._is_rested(row)]
+        if not ready or free <= 0 or self._waits_for_room():
             return []
-        chosen = ready[:free]
+        urgent = self.journal.urgent()
+        ready.sort(key=lambda row: (row.study not in urgent, row.attempts, row.answer != ""))
+        chosen = [row.study for row in ready[:free]]
         self._running.update(chosen)
         return chosen
+
+    def _is_rested(self, row: StudyRow) -> bool:
+        """False while a study has its pause after an attempt that failed."""
+        rested_s = self._rest.for_s(row.study, row.attempts)
+        return row.attempts == 0 or rested_s >= pause_s(row.attempts)
+
+    def _trouble(self) -> str:
+        return trouble(self.work, self.spool.minimum_free_bytes)
+
+    def _waits_for_room(self) -> bool:
+        before, self._lacks = self._lacks, self._trouble()
+        if self._lacks and self._lacks != before:
+            log("worker_waits", reason=f"{self._lacks}; nothing is analysed until there is room")
+        return self._lacks != ""
 
     def run(self, study: str, stop: Callable[[], bool] = lambda: False) -> None:
         """One ready study, from start to answer. Never raises: what goes wrong is the study's reason."""
@@ -102,52 +126,70 @@ class Worker:
                 self._analyse(study, stop)
         except Exception as error:
             log("worker_failed", study=study, reason=f"{type(error).__name__}: {error}")
-            self._give_back(study, f"the node failed: {type(error).__name__}: {error}")
+            with suppress(Exception):  # a journal that cannot be written now: `recover` finds the study again
+                self._give_back(study, f"the node failed: {type(error).__name__}: {error}")
         finally:
             self._running.discard(study)
 
     def _give_back(self, study: str, reason: str) -> None:
-        """The node itself failed, for example on a full disk: another start, but not for ever."""
-        if self.journal.study(study).attempts <= STARTS_AT_MOST:
-            self.journal.move(study, (RUNNING,), READY, reason)
+        """The node itself failed: another start, but not for ever. Without room on the disk the start does not count."""
+        starts, lacks = self.journal.study(study).attempts, self._trouble()
+        if lacks or starts <= STARTS_AT_MOST:
+            self._again(study, lacks or reason, starts - bool(lacks))
         else:
             self.journal.answer(study, self.spool.version(study), "", (), (), reason)
 
+    def _again(self, study: str, reason: str, starts: int) -> None:
+        if self.journal.move(study, (RUNNING,), READY, reason, attempts=starts):
+            log("analysis_waits", study=study, reason=reason, attempts=starts, wait_s=pause_s(starts))
+
     def _analyse(self, study: str, stop: Callable[[], bool]) -> None:
-        began, version = time.monotonic(), self.spool.version(study)
-        log("analysis_started", study=study, version=version)
-        out = self._fresh(study)
-        failure = self._outcome(study, out, stop)
-        if failure and (stop() or self._is_cancelled(study)):
-            self.journal.move(study, (RUNNING,), READY, "the node stopped during its analysis", attempts=0)
+        began, version, starts = time.monotonic(), self.spool.version(study), self.journal.study(study).attempts
+        log("analysis_started", study=study, version=version, attempt=starts)
+        out, stopped = self._fresh(study), lambda: stop() or not self._is_running(study)
+        failure, may_pass = self._outcome(study, out, starts, stopped)
+        if failure and stopped():
+            self.journal.move(study, (RUNNING,), READY, "the node stopped during its analysis", attempts=starts - 1)
             log("analysis_stopped", study=study)
         elif self.spool.version(study) != version:
             self.journal.move(study, (RUNNING,), RECEIVING, "instances came during its analysis", attempts=0)
             log("analysis_void", study=study, reason="instances came meanwhile; it is analysed again")
+        elif may_pass and starts < STARTS_AT_MOST:
+            self._again(study, failure, starts)
         else:
-            answer, failure = self._answer(study, out, failure)
-            names = [peer.name for peer in self.settings.destination]
-            self.journal.answer(study, version, answer.name, answer.files, names, failure)
-            log("study_failed" if failure else "study_answered", study=study, objects=len(answer.files), reason=failure,
-                seconds=round(time.monotonic() - began, 1))
+            self._answer(study, version, out, failure, stopped, began)
         shutil.rmtree(out.parent, ignore_errors=True)
 
-    def _outcome(self, study: str, out: Path, stop: Callable[[], bool]) -> str:
-        """The reason why there is no result, or ""."""
-        starts = self.journal.study(study).attempts
+    def _outcome(self, study: str, out: Path, starts: int, stopped: Callable[[], bool]) -> tuple[str, bool]:
+        """The reason why there is no result, or "", and whether another start may give one."""
         if starts > STARTS_AT_MOST:
-            return say("the node stopped {count} times while it was analysed", count=STARTS_AT_MOST)
+            return say("the node stopped {count} times while it was analysed", count=STARTS_AT_MOST), False
         try:
-            self.submit(self.spool.folder_of(study), out, self._earlier(study), lambda: stop() or self._is_cancelled(study))
+            self.submit(self.spool.folder_of(study), out, self._earlier(study), stopped)
         except JobError as error:
-            return error.reason
-        return "" if any(out.glob("*.dcm")) else say("the analysis ended without an object")
+            lacks = self._trouble()
+            reason = say("there was no room on the disk") if lacks else error.reason
+            if not lacks and not isinstance(error, CrashError):
+                return reason, False
+            return (reason if starts < STARTS_AT_MOST else say("{reason}, {count} times", reason=reason, count=starts)), True
+        return "" if any(out.glob("*.dcm")) else say("the analysis ended without an object"), False
 
-    def _answer(self, study: str, out: Path, failure: str) -> tuple[Answer, str]:
-        """Keep the result, or the objects that say why there is none; the failure with both reasons where even those cannot be made."""
+    def _answer(self, study: str, version: str, out: Path, failure: str, stopped: Callable[[], bool], began: float) -> None:
+        """Keep the result, or the objects that say why there is none, and have them sent; what cannot be kept for now is made again."""
+        answer, failure = self._kept(study, out, failure, stopped)
+        if not answer.name and ((lacks := self._trouble()) or stopped()):
+            self._again(study, lacks or "the node stopped during its analysis", self.journal.study(study).attempts - 1)
+            return
+        names = [peer.name for peer in self.settings.destination]
+        self.journal.answer(study, version, answer.name, answer.files, names, failure)
+        log("study_failed" if failure else "study_answered", study=study, objects=len(answer.files), reason=failure,
+            seconds=round(time.monotonic() - began, 1))
+
+    def _kept(self, study: str, out: Path, failure: str, stopped: Callable[[], bool]) -> tuple[Answer, str]:
+        """What is in the outbox now; the failure with both reasons where even the objects that tell it cannot be made."""
         try:
             if failure:
-                self.answer_failure(self.spool.folder_of(study), self._fresh(study), self._earlier(study), failure)
+                self.answer_failure(self.spool.folder_of(study), self._fresh(study), self._earlier(study), failure, stopped)
             return self.outbox.keep(study, out), failure
         except (JobError, FileNotFoundError) as error:
             more = "" if str(error) == failure else f"; and no answer could be made: {error}"
@@ -161,9 +203,10 @@ class Worker:
         folder = self.outbox.path_of(study, max(delivered, key=lambda row: row.id).answer)
         return folder if folder.is_dir() else None
 
-    def _is_cancelled(self, study: str) -> bool:
+    def _is_running(self, study: str) -> bool:
+        """False when a person cancelled it, or asked for it anew."""
         row = self.journal.study(study)
-        return row is None or row.state == CANCELLED
+        return row is not None and row.state == RUNNING
 
     def _fresh(self, study: str) -> Path:
         """A folder for the result that does not exist yet, alone in a folder of its own."""
@@ -172,9 +215,15 @@ class Worker:
         return self.work / study / "out"
 
 
+def pause_s(attempts: int) -> float:
+    """How long a study rests after so many attempts that failed: 10 s, a minute, six minutes."""
+    return 10.0 * 6.0 ** (attempts - 1) if attempts > 0 else 0.0
+
+
 def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
     """The executor of this machine: the command `betz process` in a child process."""
-    limits = Limits(settings.worker.time_limit_s, settings.worker.memory_limit_gib, settings.worker.threads)
+    memory_limit_gib = places_of(settings.worker, memory_gib()).limit_gib
+    limits = Limits(settings.worker.time_limit_s, memory_limit_gib, settings.worker.threads)
 
     def command(study: Path, out: Path, earlier: Path | None) -> list[str]:
         source = ["--config", str(settings.source)] if settings.source else []
@@ -184,9 +233,9 @@ def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
     def submit(study: Path, out: Path, earlier: Path | None, stopped: Callable[[], bool]) -> None:
         run_child(command(study, out, earlier), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
 
-    def answer_failure(study: Path, out: Path, earlier: Path | None, reason: str) -> None:
+    def answer_failure(study: Path, out: Path, earlier: Path | None, reason: str, stopped: Callable[[], bool]) -> None:
         shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib, limits.threads)
         told = [*command(study, out, earlier), "--failed", packed(reason)]
-        run_child(told, shorter, logs / f"{study.name}.failed.txt", scratch=out.parent)
+        run_child(told, shorter, logs / f"{study.name}.failed.txt", stopped, scratch=out.parent)
 
     return submit, answer_failure

@@ -210,7 +210,10 @@ def test_a_person_can_retry_resend_and_cancel(settings):
     assert "took too long" in " ".join(why_lines(settings, "3.4"))
     assert "1 objects" in resend(settings, STUDY)[0]
     assert "ready" in retry(settings, STUDY)[0] and journal.study(STUDY).state == READY
-    assert "cancelled" in cancel(settings, STUDY)[0]
+    with pytest.raises(BetzError, match="retry --first"):
+        retry(settings, STUDY)
+    assert "before the others" in retry(settings, STUDY, first=True)[0] and journal.urgent() == {STUDY}
+    assert "cancelled" in cancel(settings, STUDY)[0] and journal.urgent() == set()
     assert "betz retry" in " ".join(why_lines(settings, STUDY)) and "1 cancelled" in " ".join(status_lines(settings))
     assert purge(settings, 0)[1] == "Kept: 1 cancelled."
 

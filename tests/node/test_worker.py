@@ -11,13 +11,13 @@ import psutil
 import pytest
 
 from node.child import Limits, run_child
-from node.errors import JobError
+from node.errors import CrashError, JobError
 from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, Journal
 from node.outbox import Outbox
 from node.quiet import Quiet
 from node.settings import Destination, Settings, Storage
 from node.spool import Spool
-from node.worker import STARTS_AT_MOST, Worker, in_child
+from node.worker import STARTS_AT_MOST, Worker, in_child, pause_s
 
 STUDY = "1.2.3"
 PEER = Destination("pacs", "PACS", "127.0.0.1", 11113)
@@ -48,7 +48,7 @@ class Site:
         out.mkdir()
         (out / "report.dcm").write_text(f"{self.runs[-1]}")
 
-    def not_analysed(self, study, out, earlier, reason):
+    def not_analysed(self, study, out, earlier, reason, stopped):
         out.mkdir()
         (out / "failed.dcm").write_text(reason)
 
@@ -57,8 +57,16 @@ class Site:
         self.worker.find_ready()
         self.now += 31
         self.worker.find_ready()
-        for study in self.worker.take():
-            self.worker.run(study)
+        return self.turn()
+
+    def turn(self):
+        """Analyse what has its turn, now or after the pause of an attempt that failed."""
+        for wait_s in (0, pause_s(STARTS_AT_MOST)):
+            self.now += wait_s
+            if taken := self.worker.take():
+                for study in taken:
+                    self.worker.run(study)
+                break
         return self.journal.study(STUDY)
 
     def objects(self):
@@ -140,7 +148,7 @@ def test_a_failure_is_answered_with_its_reason(tmp_path):
 
 
 def test_a_failure_whose_answer_fails_is_not_silent(tmp_path):
-    def no_answer(study, out, earlier, reason):
+    def no_answer(study, out, earlier, reason, stopped):
         raise JobError("nothing can be read")
     row = Site(tmp_path, _raising("crash"), no_answer).go()
     assert row.state == FAILED and "crash" in row.reason and "nothing can be read" in row.reason and row.version
@@ -170,6 +178,93 @@ def test_a_node_that_cannot_keep_answers_gives_up_in_the_end(tmp_path):
     site.outbox.keep = keep
     states = [site.go().state for _ in range(STARTS_AT_MOST + 1)]
     assert states == [READY] * STARTS_AT_MOST + [FAILED]
+
+
+def _dying(study, out, earlier, stopped):
+    raise CrashError("the analysis was ended by signal 11 (SIGSEGV)")
+
+
+def test_a_study_that_kills_its_process_is_parked_after_three_attempts_and_answered(tmp_path):
+    site = Site(tmp_path, _dying)
+    rows = [site.go()] + [site.turn() for _ in range(STARTS_AT_MOST - 1)]
+    assert [(row.state, row.attempts) for row in rows] == [(READY, 1), (READY, 2), (FAILED, 0)]
+    assert {row.reason for row in rows[:2]} == {"the analysis was ended by signal 11 (SIGSEGV)"}
+    assert rows[2].reason == "the analysis was ended by signal 11 (SIGSEGV), 3 times" and site.objects() == [rows[2].reason]
+
+
+def test_attempts_have_a_pause_in_between_and_others_go_before(tmp_path):
+    site = Site(tmp_path, _dying)
+    site.go()
+    assert site.worker.take() == [], "it rests"
+    site.journal.stored("1.2.4")
+    site.now += pause_s(1)
+    site.journal.move("1.2.4", (RECEIVING,), READY)
+    assert site.worker.take() == ["1.2.4"], "it became ready later, and was never tried"
+    site.worker._running.clear()
+    site.journal.cancel("1.2.4")
+    assert site.worker.take() == [STUDY]
+
+
+def test_a_retry_ends_the_pause_but_a_new_crash_begins_another(tmp_path):
+    site = Site(tmp_path, _dying)
+    site.go()
+    assert site.journal.move(STUDY, (READY,), READY, "asked for by a person", attempts=0)  # what `betz retry` does
+    assert site.worker.take() == [STUDY]
+    site.worker.run(STUDY)
+    assert site.journal.study(STUDY).attempts == 1 and site.worker.take() == []
+
+
+def test_what_a_person_put_first_goes_first_and_what_has_an_answer_last(tmp_path):
+    site = Site(tmp_path)
+    site.go()
+    for study in ("1.2.4", "1.2.5"):
+        site.journal.stored(study)
+        site.journal.move(study, (RECEIVING,), READY)
+        site.now += 1
+    site.journal.move(STUDY, (ANSWERED,), READY)
+    site.journal.hurry("1.2.5")
+    order = []
+    for _ in range(3):
+        order += site.worker.take()
+        site.worker._running.clear()
+        site.journal.cancel(order[-1])
+    assert order == ["1.2.5", "1.2.4", STUDY] and site.journal.urgent() == set()
+
+
+def test_without_room_nothing_starts_and_it_goes_on_by_itself(tmp_path, capfd):
+    site = Site(tmp_path)
+    site.spool.minimum_free_bytes = 2**60
+    assert [site.go().state, site.turn().state] == [READY, READY] and site.runs == []
+    assert capfd.readouterr().err.count("worker_waits") == 1
+    site.spool.minimum_free_bytes = 0
+    assert site.turn().state == ANSWERED
+
+
+def test_an_analysis_for_which_the_room_was_too_small_is_tried_again(tmp_path):
+    def submit(study, out, earlier, stopped):
+        site.spool.minimum_free_bytes = 2**60
+        raise JobError("[Errno 28] No space left on device")
+    site = Site(tmp_path, submit)
+    row = site.go()
+    assert (row.state, row.reason, row.attempts) == (READY, "there was no room on the disk", 1)
+    site.spool.minimum_free_bytes, site.worker.submit = 0, site.good
+    assert site.turn().state == ANSWERED
+
+
+def test_an_answer_that_cannot_be_kept_for_lack_of_room_is_made_again_without_end(tmp_path):
+    site = Site(tmp_path)
+    keep = site.outbox.keep
+
+    def full(study, out):
+        site.spool.minimum_free_bytes = 2**60
+        raise OSError(28, "No space left on device")
+    for _ in range(STARTS_AT_MOST + 2):
+        site.outbox.keep = full
+        row = site.go()
+        assert row.state == READY and row.attempts == 0 and "the free space is below the minimum" in row.reason
+        site.spool.minimum_free_bytes = 0
+    site.outbox.keep = keep
+    assert site.turn().state == ANSWERED
 
 
 def test_a_cancelled_run_is_stopped_and_stays_cancelled(tmp_path):
@@ -217,6 +312,14 @@ def test_a_greedy_child_is_ended(tmp_path):
     code = "import time\nheld = []\nwhile True: held.append(bytearray(b'x') * 2**24); time.sleep(.01)"
     with pytest.raises(JobError, match=r"more than 0.2 GiB"):
         run_child(_python(code), Limits(60, 0.2), tmp_path / "log")
+
+
+def test_a_child_that_a_signal_ended_may_have_another_start(tmp_path):
+    with pytest.raises(CrashError, match="SIGKILL"):
+        run_child(_python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), Limits(60, 4.0), tmp_path / "log")
+    with pytest.raises(JobError) as error:
+        run_child(_python("import sys; sys.exit(137)"), Limits(60, 4.0), tmp_path / "log")
+    assert not isinstance(error.value, CrashError)
 
 
 @pytest.mark.parametrize(("code", "reason"), [
