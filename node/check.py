@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 from node.association import echo
+from node.channel import channel_to
+from node.dicomweb import check_secrets
 from node.errors import BetzError, DeliveryError, RefusedError
 from node.machine import memory_gib, places_of, sentence_of
 from node.service import is_running
@@ -90,9 +92,12 @@ def _port_is_free(host: str, port: int) -> None:
 
 def _destination(settings: Settings, peer: Destination) -> str:
     try:
-        echo(peer, settings.listener.ae_title, ECHO_TIMEOUT_S)
+        check_secrets(peer)
+        channel_to(peer, settings.listener.ae_title, ECHO_TIMEOUT_S).reach()
     except DeliveryError as error:
         raise BetzError(f"destination {peer.name}: {error}") from None
+    if peer.url:
+        return f"destination {peer.name}: answers at {peer.url}"
     known = settings.listener.accept
     if peer.commitment and known and peer.ae_title not in {one.ae_title for one in known}:
         raise BetzError(f"destination {peer.name}: it is asked for storage commitment, but may not call the node to report; "

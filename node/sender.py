@@ -1,9 +1,10 @@
 """The sender: every result to every destination, until it is there, proven where the settings ask for a proof, or refused for good.
 
-One thread per destination, so that one that is down, slow or stalls never holds another. Results go by C-STORE (`storage`), outcomes into
-the journal (`delivery`), and a destination that does not answer is left alone for a while (`circuit`). Where one is to prove what it has,
-it is asked when every object of an answer is stored: by storage commitment (`commitment`), or by C-FIND (`query`) where the settings allow
-that and commitment is off or not offered. What it does not have is sent again. The clock and the random numbers are arguments.
+One thread per destination, so that one that is down, slow or stalls never holds another. Results go by C-STORE (`storage`) or, where the
+destination has a URL, by STOW-RS (`dicomweb`), outcomes into the journal (`delivery`), and a destination that does not answer is left alone
+for a while (`circuit`). Where one is to prove what it has, it is asked when every object of an answer is stored: by storage commitment
+(`commitment`), or by a query (C-FIND, QIDO-RS) where the settings allow that and commitment is off or not offered. What it does not have is
+sent again. The clock and the random numbers are arguments.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node import commitment, query
-from node.association import echo
+from node import commitment
+from node.channel import channel_to
 from node.circuit import Circuit, is_due, is_open
 from node.commitment import Report
 from node.delivery import Delivery, wait_s
@@ -28,7 +29,6 @@ from node.records import ProofRow, ResultRow
 from node.rounds import rounds
 from node.settings import Destination, Settings
 from node.spool import Spool
-from node.storage import deliver
 
 _AT_ONCE, _LOOKS = 200, 3
 REPORT_PATIENCE_S = 5.0
@@ -53,6 +53,7 @@ class Sender:
         self.settings, self.peer, self.journal, self.spool, self.outbox = settings, peer, journal, spool, outbox
         self.clock, self.chance, self.patience_s = clock, chance, patience_s
         self.rules, self.calling = settings.sender, settings.listener.ae_title
+        self.channel = channel_to(peer, self.calling, self.rules.timeout_s)
         self.delivery = Delivery(journal, peer, self.rules, clock, chance)
         self.circuit = Circuit(journal, peer.name, self.rules, clock, chance)
 
@@ -71,11 +72,11 @@ class Sender:
         return len(due)
 
     def _answers_again(self) -> bool:
-        """C-ECHO where it is time for one. What was due meanwhile has waited for this destination, and says so."""
+        """A call (C-ECHO) where it is time for one. What was due meanwhile has waited for this destination, and says so."""
         if not is_due(self.circuit.row(), self.clock()):
             return False
         try:
-            echo(self.peer, self.calling, self.rules.timeout_s)
+            self.channel.reach()
         except DeliveryError as error:
             self.circuit.failed(str(error))
             for row in self.journal.due(self.peer.name):
@@ -90,7 +91,7 @@ class Sender:
         rows, lost, answered = {self._path(row): row for row in due}, "", False
         if not rows:
             return
-        for path, sent in deliver(self.peer, self.calling, list(rows), self.rules.timeout_s):
+        for path, sent in self.channel.deliver(list(rows)):
             self.delivery.record(rows[path], sent)
             away = isinstance(sent.error, UnreachableError)
             lost, answered = str(sent.error) if away else lost, answered or not away
@@ -181,15 +182,15 @@ class Sender:
         return True
 
     def _look(self, study: str, stored: Sequence[_Stored], times: int) -> str:
-        """C-FIND. What was not found at the third look is sent again: an archive may take a moment to list what it has."""
-        there = query.objects_of(self.peer, self.calling, study, sorted({one.series for one in stored}), self.rules.timeout_s)
+        """C-FIND or QIDO-RS. What was not found at the third look is sent again: an archive may take a moment to list what it has."""
+        there, how = self.channel.find(study, [(one.series, one.uid) for one in stored]), self.channel.query
         missing = [one for one in stored if one.uid not in there]
         for one in stored:
             if one.uid in there:
-                self.delivery.proven(one.row, "found by C-FIND")
+                self.delivery.proven(one.row, f"found by {how}")
             elif times >= _LOOKS:
-                self.delivery.again(one.row, "stored, but a C-FIND does not find it")
-        return f"a C-FIND does not find {len(missing)} of {len(stored)} objects" if missing else ""
+                self.delivery.again(one.row, f"stored, but a {how} does not find it")
+        return f"a {how} does not find {len(missing)} of {len(stored)} objects" if missing else ""
 
     def hear(self, report: Report, title: str) -> bool:
         """Keep what the peer reports on a transaction, over whatever association; False where it was not asked so."""

@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 from node.errors import SettingsError
 from node.language import LANGUAGES
+from node.web_address import address_problem, is_loopback
 
 
 @dataclass(frozen=True)
@@ -117,15 +118,22 @@ class Destination:
     """A peer that gets every result.
 
     `commitment`: it is asked to commit itself to keep them (PS3.4 J). `query`: a C-FIND that finds them is the proof, alone, or where the
-    peer does not offer storage commitment.
+    peer does not offer storage commitment. With `url` it is a DICOMweb service (PS3.18) instead, and what follows it is for that alone.
     """
 
     name: str
-    ae_title: str
-    host: str
-    port: int
+    ae_title: str = ""
+    host: str = ""
+    port: int = 0
     commitment: bool = False
     query: bool = False
+    url: str = ""
+    authorities: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    token_file: Path | None = None
+    user: str = ""
+    password_file: Path | None = None
 
     @property
     def is_to_prove(self) -> bool:
@@ -198,6 +206,7 @@ def _read(kind: type, table: dict[str, Any], where: str, base: Path) -> Any:
 
 
 def _value(value: Any, kind: type, where: str, key: str, base: Path) -> Any:
+    kind = Path if kind == Path | None else kind
     wanted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, wanted):
         raise SettingsError(f"[{where}] {key} is {value!r}; it must be {_NAMES[kind]}.")
@@ -250,16 +259,10 @@ def _checked(settings: Settings) -> Settings:
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(f"two destinations have the name {name!r}; each needs its own.")
-    if any(peer.port == 0 for peer in settings.destination):
-        raise SettingsError("[[destination]] port is 0; it must be the port on which the peer listens.")
+    for peer in settings.destination:
+        if reason := address_problem(peer):
+            raise SettingsError(f"[[destination]] {reason}")
     return settings
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -177,6 +177,12 @@ def scanner() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def dicomweb_service() -> ModuleType:
+    """The module `dicomweb_service` beside this file."""
+    return _beside("dicomweb_service")
+
+
+@pytest.fixture(scope="session")
 def result_study() -> ModuleType:
     """The module `result_study` beside this file, which makes a study and its report; loaded by its path."""
     spec = importlib.util.spec_from_file_location("result_study", Path(__file__).with_name("result_study.py"))

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.validators
 PROGRAM = Path(__file__).with_name("archive_exchange.py")
 APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
 PACKAGES = {"Orthanc": "orthanc", "dcmqrscp": "dcmtk"}
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 @pytest.fixture(params=PACKAGES)
@@ -68,3 +69,19 @@ def test_an_archive_proves_what_it_got_and_gets_what_it_lacks(archive, answers, 
     assert len(said["rows"]) == len(list((answers / "classic").glob("*.dcm"))) and said["requests"] >= 2
     waits = [json.loads(line) for line in run.stderr.splitlines() if '"result_waits"' in line]
     assert {line["file"] for line in waits} == {said["never_sent"]}
+
+
+def test_orthanc_takes_and_proves_results_over_dicomweb(answers, tmp_path):
+    if shutil.which("Orthanc") is None or not PLUGIN.exists():
+        pytest.skip("Orthanc with its DICOMweb plugin is not installed; Debian has it in orthanc-dicomweb")
+    if subprocess.run([*APART, "true"], capture_output=True, timeout=30).returncode:
+        pytest.skip("this machine does not permit a network of its own (unshare)")
+    command = [*APART, sys.executable, PROGRAM.with_name("dicomweb_exchange.py"), PLUGIN, answers / "enhanced", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    said, sent = json.loads(run.stdout), {path.read_bytes() for path in (answers / "enhanced").glob("*.dcm")}
+    for rows in (said["first"], said["second"]):
+        assert len(rows) == len(sent) and all(state == "proven" and "found by QIDO-RS" in reason for _, state, reason in rows), said
+    assert {json.loads(line)["file"] for line in run.stderr.splitlines() if '"result_waits"' in line} == {said["never_sent"]}
+    assert said["refused"][0] == "RefusedError" and said["state"] == "delivered"
+    assert {path.read_bytes() for path in (tmp_path / "back").iterdir()} == sent, "every byte is as it was sent"

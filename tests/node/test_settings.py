@@ -40,9 +40,9 @@ def test_without_a_home_the_users_data_folder_is_taken(monkeypatch, tmp_path):
 def test_every_setting_is_in_the_example():
     text = EXAMPLE.read_text()
     for name, kind in {**_TABLES, **_LISTS}.items():
-        section = re.search(rf"^#? ?\[+{re.escape(name)}\]+$(.*?)(?=^#? ?\[|\Z)", text, re.MULTILINE | re.DOTALL)
-        assert section, f"config/betz.toml does not show [{name}]"
-        shown = set(re.findall(r"^# (\w+) = ", section.group(1), re.MULTILINE))
+        sections = re.findall(rf"^#? ?\[+{re.escape(name)}\]+$(.*?)(?=^#? ?\[|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert sections, f"config/betz.toml does not show [{name}]"
+        shown = set(re.findall(r"^# (\w+) = ", "".join(sections), re.MULTILINE))
         assert shown == {field.name for field in fields(kind)} - {"accept"}, name
 
 
@@ -50,7 +50,8 @@ def test_the_example_shows_the_defaults(settings_of, monkeypatch):
     monkeypatch.setenv("BETZ_HOME", "/var/lib/betz")
     shown = settings_of(_uncommented())
     default = read_settings()
-    assert shown.listener.accept == (Accept("SCANNER", "192.0.2.10"),) and shown.destination[0].name == "pacs"
+    assert shown.listener.accept == (Accept("SCANNER", "192.0.2.10"),)
+    assert [one.name for one in shown.destination] == ["pacs", "archive", "second archive"]
     for name in ("study", "worker", "sender", "storage", "results"):
         assert getattr(shown, name) == getattr(default, name)
     assert {**vars(shown.listener), "accept": ()} == vars(default.listener)
@@ -78,6 +79,17 @@ def test_the_commented_example_is_the_default(monkeypatch):
     ("[[destination]]\nname = 'pacs'", ["destination", "'ae_title'"]),
     ("listener = 1", ["[listener]"]),
     ("[destination]\nname = 'pacs'", ["[[destination]]"]),
+    ("[[destination]]\nname='a'\nurl='https://h/w'\nport=104", ["url and port", "not both"]),
+    ("[[destination]]\nname='a'\nurl='https://h/w'\ncommitment=true", ["no storage commitment", "query = true"]),
+    ("[[destination]]\nname='a'\nurl='ftp://h/w'", ["no address of a web service"]),
+    ("[[destination]]\nname='a'\nurl='https://h:x/w'", ["no address"]),
+    ("[[destination]]\nname='a'\nurl='https://me:secret@h/w'", ["must hold no user, password"]),
+    ("[[destination]]\nname='a'\nurl='https://[::1]/w'", ["IPv6"]),
+    ("[[destination]]\nname='a'\nurl='http://h/w'\ntoken_file='t'", ["in clear", "https"]),
+    ("[[destination]]\nname='a'\nurl='https://h/w'\nuser='me'", ["user and password_file together"]),
+    ("[[destination]]\nname='a'\nurl='https://h/w'\ntoken_file='t'\nuser='me'\npassword_file='p'", ["one of them"]),
+    ("[[destination]]\nname='a'\nurl='https://h/w'\nclient_key='k'", ["no client_certificate"]),
+    ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\ntoken_file='t'", ["token_file is for DICOMweb"]),
     ("[worker", ["not TOML"]),
     ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n" * 2, ["two destinations", "'a'"]),
     ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=0", ["port is 0"]),
