@@ -92,7 +92,9 @@ def test_the_check_ends_with_1_when_one_fails(capsys, tmp_path):
     (tmp_path / "site.toml").write_text("[storage]\nminimum_free_gib = 100000\n[listener]\nport = 0\n")
     assert main(["check", "--config", str(tmp_path / "site.toml")]) == 1
     shown = capsys.readouterr().out.splitlines()
-    assert [line[:4] for line in shown] == ["ok  ", "ok  ", "FAIL", "ok  ", "ok  "]
+    told = {line[6:].split(":")[0]: line[:4] for line in shown}
+    assert {"settings", "storage", "disk", "memory", "listener", "destinations"} <= set(told)
+    assert [name for name, right in told.items() if right != "ok  "] == ["disk"] and told["disk"] == "FAIL"
 
 
 def test_the_markers_are_listed_with_their_trust(capsys):
