@@ -19,7 +19,8 @@ from pynetdicom.transport import AssociationSocket
 
 from node.log import log
 
-_CHUNK = 2**17
+_ROOM = 2**18  # bytes; grows where a PDU may be longer
+_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _RINGS = 1024  # bytes; as many as may have been rung
 
 
@@ -45,12 +46,14 @@ def use_poll(event: evt.Event) -> None:
 
 
 class Socket(AssociationSocket):
-    """A socket that never waits for the peer longer than it is told, whatever its file descriptor. `held`: bytes not yet read as a PDU."""
+    """A socket that never waits for the peer longer than it is told, whatever its file descriptor. What comes is written to one place."""
 
     def __init__(self, association: Association, connection: socket.socket, held: bytes, send_timeout_s: float) -> None:
         super().__init__(association, client_socket=connection)
         connection.setblocking(False)
-        self.held = bytearray(held)
+        self._room = memoryview(bytearray(max(_ROOM, len(held))))
+        self._room[:len(held)] = held
+        self._first, self._end = 0, len(held)
         self._send_timeout_s = send_timeout_s
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
@@ -62,8 +65,21 @@ class Socket(AssociationSocket):
         self._writable.register(connection, select.POLLOUT)
 
     @property
+    def held(self) -> memoryview:
+        """The bytes not yet read as a PDU; to be looked at before more is taken."""
+        return self._room[self._first:self._end]
+
+    def pass_over(self, count: int) -> None:
+        """So many of those that are held were read."""
+        self._first += count
+
+    @property
     def ready(self) -> bool:
-        return self._is_open() and bool(self.held or self._readable.poll(0))
+        return self._is_open() and (self._end > self._first or self._has_pending() or bool(self._readable.poll(0)))
+
+    def _has_pending(self) -> bool:
+        """TLS took more from the connection than was asked of it."""
+        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
     def _is_open(self) -> bool:
         if self.socket is None or not self._is_connected:
@@ -73,12 +89,16 @@ class Socket(AssociationSocket):
             return False
         return True
 
-    def wait(self, wait_ms: int, for_peer: bool = True) -> None:
-        """Sleep until the peer sent something (where that is waited for), or `wake` is called."""
-        heard = (self._either if for_peer else self._rung).poll(wait_ms)
-        if any(descriptor == self._bell.fileno() for descriptor, _ in heard):
+    def wait(self, wait_ms: int, for_peer: bool = True) -> bool:
+        """Sleep until the peer sent something (where that is waited for: True), or `wake` is called."""
+        if for_peer and self._has_pending():
+            return True
+        heard = [descriptor for descriptor, _ in (self._either if for_peer else self._rung).poll(wait_ms)]
+        if self._bell.fileno() in heard:
+            heard.remove(self._bell.fileno())
             with contextlib.suppress(OSError):
                 self._bell.recv(_RINGS)
+        return bool(heard)
 
     def wake(self) -> None:
         with contextlib.suppress(OSError):  # full: rung often enough; closed: nobody sleeps
@@ -91,22 +111,29 @@ class Socket(AssociationSocket):
 
     def take(self, wait_ms: int) -> bool:
         """Hold what has come; False where nothing came. ConnectionError where the peer hung up."""
+        self._make_room()
         try:
-            chunk = self.socket.recv(_CHUNK)
-        except BlockingIOError:
-            if wait_ms:
-                self.wait(wait_ms)
-                return bool(self._readable.poll(0)) and self.take(0)
-            return False
-        if not chunk:
+            count = self.socket.recv_into(self._room[self._end:])
+        except _AGAIN:
+            return wait_ms > 0 and self.wait(wait_ms) and self.take(0)
+        if not count:
             raise ConnectionError("the peer hung up")
-        self.held += chunk
+        self._end += count
         return True
 
-    def recv(self, nr_bytes: int) -> bytearray:
+    def _make_room(self) -> None:
+        held = self._end - self._first
+        if not held:
+            self._first = self._end = 0
+        elif self._end == len(self._room):
+            room = self._room if self._first else memoryview(bytearray(2 * held))
+            room[:held] = self._room[self._first:self._end]
+            self._room, self._first, self._end = room, 0, held
+
+    def recv(self, nr_bytes: int) -> bytes:
         """The library asks only for what is held."""
-        taken = self.held[:nr_bytes]
-        del self.held[:nr_bytes]
+        taken = bytes(self.held[:nr_bytes])
+        self.pass_over(len(taken))
         return taken
 
     def send(self, bytestream: bytes) -> None:
@@ -122,7 +149,7 @@ class Socket(AssociationSocket):
     def _send_all(self, rest: memoryview) -> None:
         until = time.monotonic() + self._send_timeout_s
         while rest:
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(*_AGAIN):
                 rest = rest[self.socket.send(rest):]
                 continue
             left_ms = int((until - time.monotonic()) * 1000)

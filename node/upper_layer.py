@@ -30,6 +30,7 @@ from node.transport import HANG_UP_S
 
 NOT_SPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_VALUE = 0, 1, 2, 6  # PS3.8 table 9-26, source 2
 P_DATA_TF = 4
+_HEADER = 6  # bytes: type, reserved, length
 _MARGIN = 64  # bytes; some senders count the negotiated length without the headers inside the PDU
 _LITTLE = 1024  # bytes; the PDUs that release, reject and abort have four
 _WAIT_MS = 50  # how long a thread sleeps where a deadline runs ...
@@ -103,6 +104,18 @@ class UpperLayer(DULServiceProvider):
             self.socket.dismantle()
             self.assoc._reactor_checkpoint.stir()
 
+    def kill_dul(self) -> None:
+        super().kill_dul()
+        self.socket.wake()
+
+    @property
+    def has_ended(self) -> bool:
+        """A bound was broken."""
+        return self._reason is not None
+
+    def restart_idle_timer(self) -> None:
+        self._idle_timer.restart()
+
     def end(self, reason: str, diagnostic: int = NOT_SPECIFIED) -> None:
         """A bound is broken: A-ABORT by the service provider (PS3.8 table 9-10, event 19), once."""
         if self._reason is None:
@@ -135,7 +148,8 @@ class UpperLayer(DULServiceProvider):
 
     def idle_timer_expired(self) -> bool:
         """Nobody is idle while we work for him."""
-        expired = super().idle_timer_expired() and self.assoc.dimse.msg_queue.empty() and self.to_provider_queue.empty()
+        works = self.assoc.dimse.is_storing or self.assoc.dimse.msg_queue.queue or self.to_provider_queue.queue
+        expired = super().idle_timer_expired() and not works
         if expired:
             log("association_aborted", **peer_of(self.assoc), reason=f"nothing happened on it for {self._rules.idle_timeout_s:g} s")
         return expired
@@ -163,20 +177,47 @@ class UpperLayer(DULServiceProvider):
         try:
             if self.state_machine.current_state == "Sta13":
                 self.socket.take(0)
-                self.socket.held.clear()
-            elif self._is_whole():
-                self._whole_by = None
-                super()._read_pdu_data()
+                self.socket.pass_over(len(self.socket.held))
+            else:
+                self._read_whole()
         except OSError:
             self.event_queue.put("Evt17")
 
-    def _is_whole(self) -> bool:
+    def _read_whole(self) -> None:
+        """Stay here as long as C-STORE requests come: the library's loop sleeps between two events."""
+        while self._is_whole():
+            self._whole_by = None
+            if not self._is_taken():
+                return super()._read_pdu_data()
+            if not self._is_more():
+                return None
+
+    def _is_taken(self) -> bool:
+        """True where the data of this PDU is received without the library."""
         held = self.socket.held
+        if held[0] != P_DATA_TF or self.state_machine.current_state != "Sta6":
+            return False
+        end = _HEADER + int.from_bytes(held[2:_HEADER], "big")
+        if taken := self.assoc.dimse.take(held[_HEADER:end]):
+            self.socket.pass_over(end)
+        return taken
+
+    def _is_more(self) -> bool:
+        """Wait here for what comes next, unless there is something else to do."""
+        self._idle_timer.restart()
+        return self._is_undisturbed() and (bool(self.socket.held) or self.socket.take(_WAIT_MS)) and self._is_undisturbed()
+
+    def _is_undisturbed(self) -> bool:
+        other = self.to_provider_queue.queue or self.event_queue.queue or self.assoc.dimse.msg_queue.queue
+        return not (other or self._kill_thread)
+
+    def _is_whole(self) -> bool:
         self._whole_by = self._whole_by or time.monotonic() + self._rules.pdu_timeout_s
         while True:
-            if len(held) >= 6 and not self._is_allowed(held[0], length := int.from_bytes(held[2:6], "big")):
+            held = self.socket.held
+            if len(held) >= _HEADER and not self._is_allowed(held[0], length := int.from_bytes(held[2:_HEADER], "big")):
                 return False
-            if len(held) >= 6 + (length if len(held) >= 6 else 0):
+            if len(held) >= _HEADER + (length if len(held) >= _HEADER else 0):
                 return True
             if not self.socket.take(_WAIT_MS) or not self.to_provider_queue.empty() or self._kill_thread:
                 return False
