@@ -49,6 +49,7 @@ UNKNOWN_CONTEXT = Rejection(1, 1, 2, "the application context is not that of DIC
 UNKNOWN_VERSION = Rejection(1, 2, 2, "the protocol version is not 1")
 TOO_MANY = Rejection(2, 3, 2, "as many associations as allowed are open")
 TOO_MANY_OF_ADDRESS = Rejection(2, 3, 2, "as many associations as allowed are open from this address")
+ABOUT_IDENTITY = (UNKNOWN_CALLER, UNKNOWN_CALLED)  # who asks is not who may; the others are about how, or how much, is asked
 
 
 def request_of(pdu: bytes) -> Request:

@@ -7,7 +7,9 @@ will not pass is parked at once. A warning counts as delivered and is said. The 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from node import audit_trail
 from node.errors import RefusedError
 from node.journal import DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal
 from node.log import log
@@ -26,15 +28,24 @@ class Delivery:
 
     def __init__(self, journal: Journal, peer: Destination, rules: Sender, clock: Callable[[], float], chance: Callable[[], float]) -> None:
         self.journal, self.peer, self.rules, self.clock, self.chance = journal, peer, rules, clock, chance
+        self._untold: dict[tuple[str, str], list[ResultRow]] = {}
 
     def record(self, row: ResultRow, sent: Sent) -> None:
         """What a C-STORE gave."""
+        if sent.error is None or isinstance(sent.error, RefusedError):
+            self._untold.setdefault((row.study, str(sent.error or "")), []).append(row)
         if sent.error is None:
             self._write("result_delivered", row, STORED if self.peer.is_to_prove else DELIVERED, sent.warning)
         elif isinstance(sent.error, RefusedError):
             self.park(row, str(sent.error))
         else:
             self.again(row, str(sent.error))
+
+    def tell(self, path_of: Callable[[ResultRow], Path]) -> None:
+        """Tell the audit trail what went there since the last time, and what was refused for good: a message for each study and reason."""
+        untold, self._untold = self._untold, {}
+        for (study, failure), rows in untold.items():
+            audit_trail.sent(self.peer.ae_title, self.peer.host or self.peer.url, study, [path_of(row) for row in rows], failure)
 
     def proven(self, row: ResultRow, how: str) -> None:
         self._write("result_proven", row, PROVEN, "; ".join(filter(None, (row.reason, how))))

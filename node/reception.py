@@ -23,6 +23,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
+from node.arrivals import Arrivals
 from node.command_set import StoreRequest, store_request, store_response
 from node.errors import SpoolError
 from node.log import log
@@ -56,6 +57,7 @@ class Reception(DIMSEServiceProvider):
         super().__init__(association)
         self.spool, self.object_at_most, self.on_stored = spool, object_at_most, on_stored
         self.counts: Counter[Placed] = Counter()
+        self.arrivals = Arrivals()
         self.is_storing = False
         self._incoming: Incoming | None = None
         self._parts: list[Part] = []
@@ -223,6 +225,7 @@ def keep(reception: Reception, part: Part, instance: str) -> int:
         _refused(reception, instance, PROCESSING_FAILURE, f"the node failed ({type(error).__name__}: {error})")
         return PROCESSING_FAILURE
     reception.counts[stored.placed] += 1
+    reception.arrivals.add(stored, part.sop_class_uid)
     if stored.placed is Placed.NEW:
         _tell(reception.on_stored, stored.study_instance_uid)
     if stored.placed is Placed.CONFLICT:

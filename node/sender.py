@@ -97,6 +97,7 @@ class Sender:
             lost, answered = str(sent.error) if away else lost, answered or not away
             if stop():
                 break
+        self.delivery.tell(self._path)
         if answered:
             self.circuit.reached()
         elif lost:

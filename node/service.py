@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from node import audit_trail
+from node.audit_transport import sending
 from node.commitment import services
 from node.errors import BetzError
 from node.journal import Journal
@@ -33,7 +35,8 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
     """Run until `stop` is set or a signal comes. `started` hears the port once the node listens."""
     warnings.simplefilter("ignore")  # libraries warn with the values of elements, which may be patient data
     stop = stop or threading.Event()
-    with only_node(settings.storage.folder), _signals(stop):
+    with only_node(settings.storage.folder), _signals(stop), sending(settings):
+        audit_trail.settings_compared(settings)
         journal, spool, outbox = open_storage(settings)
         if swept := spool.sweep():
             log("swept", objects=swept, reason="half received when an earlier node ended; their senders never heard success")
@@ -48,6 +51,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         rules = settings.listener
         log("node_started", ae_title=rules.ae_title, host=rules.host, port=listener.port, storage=settings.storage.folder,
             destinations=[peer.name for peer in settings.destination])
+        audit_trail.node_started()
         started(listener.port)
         stop.wait()
         listener.stop()
@@ -55,6 +59,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
             thread.join()
         journal.close()
         log("node_stopped")
+        audit_trail.node_stopped()
 
 
 def open_storage(settings: Settings) -> tuple[Journal, Spool, Outbox]:

@@ -114,6 +114,22 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Where audit messages go (PS3.15 A.5, A.6), and how long they stay here. No `host` and no `keep_days`: there are none.
+
+    `ca`: who vouches for the repository, None: the authorities of the system. `certificate` and `key`: those of the node, where it asks.
+    """
+
+    host: str = ""
+    port: int = 6514
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    maximum_gib: float = 1.0
+    keep_days: float = 0.0
+
+
+@dataclass(frozen=True)
 class Destination:
     """A peer that gets every result.
 
@@ -150,11 +166,14 @@ class Settings:
     sender: Sender = Sender()
     storage: Storage = field(default_factory=Storage)
     results: Results = Results()
+    audit: Audit = Audit()
     destination: tuple[Destination, ...] = ()
     source: Path | None = None
 
 
-_TABLES = {"listener": Listener, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results}
+_TABLES = {
+    "listener": Listener, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results, "audit": Audit,
+}  # fmt: skip
 _LISTS = {"listener.accept": Accept, "destination": Destination}
 _NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a folder in quotes"}
 _RANGES = {
@@ -164,6 +183,7 @@ _RANGES = {
     "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "threads": (0, 1024), "timeout_s": (1, 3600),
     "proof_wait_s": (1, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
+    "maximum_gib": (0.001, 1024), "keep_days": (0, 36500),
 }
 
 
@@ -262,6 +282,8 @@ def _checked(settings: Settings) -> Settings:
     for peer in settings.destination:
         if reason := address_problem(peer):
             raise SettingsError(f"[[destination]] {reason}")
+    if settings.audit.key and not settings.audit.certificate:
+        raise SettingsError("[audit] key is given without its certificate.")
     return settings
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
+from node import audit_trail
 from node.circuit import is_open
 from node.errors import BetzError
 from node.journal import (
@@ -163,11 +164,14 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     unproven = [row for row in due if _lacks_proof(journal, row, settings)]
     gone = [row for row in due if row not in unproven and not spool.conflicts(row.study)]
     before = shutil.disk_usage(settings.storage.folder).free
+    audit_trail.begin(settings)
     for row in gone:
+        audit_trail.deleted(row.study, spool.instances(row.study))
         _remove(row, settings.storage.folder)
         spool.remove(row.study)
         outbox.remove(row.study)
         journal.forget(row.study)
+    audit_trail.end()
     freed = max(0, shutil.disk_usage(settings.storage.folder).free - before) / 2**30
     kept = Counter(row.state for row in rows if row not in gone)
     journal.close()

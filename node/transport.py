@@ -2,8 +2,8 @@
 
 One thread looks after every connection that is no association yet (PS3.8 state 2) or that was refused and has not hung up (state 13).
 A connection that asks for nothing in time is closed; one that sends anything but an A-ASSOCIATE-RQ is aborted; a caller that may not
-come in hears why (PS3.8 9.3.4). Each is one line in the log. Where there are too many, in all or from one address, the oldest that has
-not asked yet makes room: an association is never closed for a newcomer.
+come in hears why (PS3.8 9.3.4). Each is said in the log (`refusals`). Where there are too many, in all or from one address, the oldest
+that has not asked yet makes room: an association is never closed for a newcomer.
 
 What pynetdicom 3.0.4 does instead, seen on a plain `AE.start_server`: eleven connections that send three bytes and stop keep everyone
 else out for good, as their threads wait in recv() and count as associations; a PDU that claims 4 GiB is read as far as the sender goes;
@@ -26,6 +26,7 @@ from pynetdicom.transport import AssociationServer
 
 from node.admission import (
     ABORTED_BY_USER,
+    ABOUT_IDENTITY,
     REQUEST_AT_MOST,
     TOO_MANY,
     TOO_MANY_OF_ADDRESS,
@@ -35,6 +36,7 @@ from node.admission import (
     request_of,
 )
 from node.log import log
+from node.refusals import Refusals
 from node.settings import Listener
 
 HANG_UP_S = 5.0  # how long a peer that was refused or aborted may take to close: the ARTIM timer of PS3.8 9.1.5
@@ -76,6 +78,7 @@ class Server(AssociationServer):
         self._selector = selectors.DefaultSelector()
         self._stopping = self._is_short = False
         self._over = threading.Event()
+        self.refusals = Refusals()
         super().__init__(*arguments, **more)
         self.socket.setblocking(False)
 
@@ -92,6 +95,7 @@ class Server(AssociationServer):
             for connection in list(self._connections.values()):
                 self._close(connection)
             self._selector.close()
+            self.refusals.tell_due(everything=True)
             self._over.set()
 
     def shutdown(self) -> None:
@@ -116,6 +120,7 @@ class Server(AssociationServer):
 
     def _look_at_clock(self) -> None:
         """Say what is due to be said, and close what is late."""
+        self.refusals.tell_due()
         now = time.monotonic()
         for connection in [one for one in self._connections.values() if one.answer and now >= one.until - HANG_UP_S]:
             self._say(connection)
@@ -138,7 +143,7 @@ class Server(AssociationServer):
                 self._add(endpoint, peer)
             else:
                 endpoint.close()
-                log("connection_refused", address=peer[0], reason="as many connections as allowed are open")
+                self.refusals.say("connection_refused", peer[0], "as many connections as allowed are open")
 
     def _add(self, endpoint: socket.socket, peer: tuple) -> None:
         endpoint.setblocking(False)
@@ -231,11 +236,12 @@ class Server(AssociationServer):
         self._associations.append(association)
 
     def _reject(self, connection: Connection, request: Request, rejection: Rejection) -> None:
-        log("association_rejected", calling=request.calling, called=request.called, address=connection.address, reason=rejection.reason)
+        self.refusals.say("association_rejected", connection.address, rejection.reason, True, rejection in ABOUT_IDENTITY,
+                          calling=request.calling, called=request.called)
         self._answer(connection, rejection.pdu)
 
     def _refuse(self, connection: Connection, pdu: bytes, reason: str) -> None:
-        log("connection_refused", address=connection.address, reason=reason)
+        self.refusals.say("connection_refused", connection.address, reason)
         self._answer(connection, pdu)
 
     def _answer(self, connection: Connection, pdu: bytes) -> None:
@@ -253,7 +259,7 @@ class Server(AssociationServer):
 
     def _close(self, connection: Connection, reason: str | None = None) -> None:
         if reason:
-            log("connection_refused", address=connection.address, reason=reason)
+            self.refusals.say("connection_refused", connection.address, reason)
         self._forget(connection)
         connection.endpoint.close()
 

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import trustme
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -25,7 +26,7 @@ from node.listener import VERIFICATION, listen
 from node.outbox import Outbox
 from node.sender import Sender
 from node.service import JOURNAL
-from node.settings import Destination, Listener, Settings, Storage
+from node.settings import Audit, Destination, Listener, Settings, Storage
 from node.settings import Sender as Rules
 from node.spool import Spool
 
@@ -168,6 +169,31 @@ def _beside(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def audit_exchange() -> ModuleType:
+    """The module `audit_exchange` beside this file: an audit repository, and the schema of audit messages."""
+    return _beside("audit_exchange")
+
+
+@pytest.fixture
+def repository(audit_exchange, tmp_path):
+    """An audit repository on loopback, and `settings()` with which a node finds and trusts it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    started = []
+
+    def start(**more):
+        found = audit_exchange.Repository(authority, **more)
+        found.settings = lambda **rules: Audit(host="127.0.0.1", port=found.port, ca=tmp_path / "ca.pem", **rules)
+        started.append(found)
+        return found
+
+    start.authority = authority
+    yield start
+    for one in started:
+        one.leave()
 
 
 @pytest.fixture(scope="session")
