@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from node.sender import echo
+from node.association import echo
 from node.settings import Accept, Destination
 from node.transport import allow_descriptors
 
