@@ -7,6 +7,7 @@ BetzError
 ├── SpoolError           an instance could not be stored; carries the C-STORE status
 ├── DeliveryError        a result could not be sent
 │   ├── RefusedError     the peer refused for good: sending again will not help
+│   │   └── UnsupportedError  it does not take objects of that SOP class
 │   └── UnreachableError no association could be had, or it was lost
 ├── ControlError         a study cannot be one of the site's own controls: the reason
 └── JobError             an analysis ended without a result: time, memory, its own reason
@@ -52,6 +53,10 @@ class DeliveryError(BetzError):
 
 class RefusedError(DeliveryError):
     """The peer refused for good."""
+
+
+class UnsupportedError(RefusedError):
+    """The peer does not take the SOP class of the object, or not in its transfer syntax."""
 
 
 class UnreachableError(DeliveryError):

@@ -5,8 +5,9 @@
         │ a new instance   │ retry    └──────────────────▶ failed          no analysis; the answer "not analysed" is on its way
         └── answered, delivered, parked, failed     any ──▶ cancelled      by a person; stays so until `betz retry`
 
-A result row is pending, stored (the peer took it, and is to prove that it keeps it), proven, delivered (no proof is asked for), parked,
-superseded (a newer answer exists) or cancelled. A study is delivered when no row of its answer is pending or stored. Every change is one
+A result row is pending, stored (the peer took it, and is to prove that it keeps it), proven, delivered (no proof is asked for), unsupported
+(the peer does not take its class; what stands for it is not decided), replaced (something else stands for it), parked, superseded (a newer
+answer exists) or cancelled. A study is delivered when no row of its answer is pending, stored or unsupported. Every change is one
 durable transaction (SQLite: WAL, synchronous=FULL) and is conditional on the state before, so the service and the command line may write
 at the same time. After a crash `recover` compares the spool with the journal: nothing that was stored is forgotten, nothing that ran is
 taken for done.
@@ -28,7 +29,7 @@ from node.spool import Spool
 
 RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
 PARKED, FAILED, CANCELLED, PENDING, SUPERSEDED = "parked", "failed", "cancelled", "pending", "superseded"
-STORED, PROVEN, ASKED = "stored", "proven", "asked"
+STORED, PROVEN, ASKED, REPLACED, UNSUPPORTED = "stored", "proven", "asked", "replaced", "unsupported"
 ARRIVED = (STORED, PROVEN, DELIVERED)
 
 
@@ -101,7 +102,8 @@ class Journal:
         reason = failure or ("" if destinations else "no destination is configured; the answer lies in the outbox")
         change = update(studies).where(studies.c.study == study, studies.c.state == RUNNING).values(
             state=FAILED if failure else ANSWERED, reason=reason, since=self.clock(), version=version, answer=answer, attempts=0)
-        older = update(results).where(results.c.study == study, results.c.answer != answer, results.c.state.in_((PENDING, PARKED)))
+        older = update(results).where(results.c.study == study, results.c.answer != answer,
+                                      results.c.state.in_((PENDING, PARKED, UNSUPPORTED)))
         unproven = update(results).where(results.c.study == study, results.c.answer != answer, results.c.state == STORED)
         known = select(results.c.file, results.c.destination).where(results.c.study == study, results.c.answer == answer)
         with self.engine.begin() as connection:
@@ -131,7 +133,8 @@ class Journal:
         self.move(study, (RECEIVING, READY, RUNNING, ANSWERED, DELIVERED, PARKED, FAILED), CANCELLED, "cancelled by a person")
         with self.engine.begin() as connection:
             connection.execute(urgent.delete().where(urgent.c.study == study))
-            connection.execute(update(results).where(results.c.study == study, results.c.state == PENDING).values(state=CANCELLED))
+            waits = results.c.state.in_((PENDING, UNSUPPORTED))
+            connection.execute(update(results).where(results.c.study == study, waits).values(state=CANCELLED))
             connection.execute(update(results).where(results.c.study == study, results.c.state == STORED).values(
                 state=DELIVERED, reason="not proven: a person cancelled it"))
 
@@ -205,33 +208,65 @@ class Journal:
         """Derive whether an answered study is delivered or parked from its results."""
         row = self.study(study)
         states = {result.state for result in self.results_of(study) if row and result.answer == row.answer}
-        if row is None or row.state not in (ANSWERED, PARKED) or {PENDING, STORED} & states or not states:
+        if row is None or row.state not in (ANSWERED, PARKED) or {PENDING, STORED, UNSUPPORTED} & states or not states:
             return
         refused = next((result.reason for result in self.results_of(study, PARKED)), "")
         self.move(study, (row.state,), PARKED if PARKED in states else DELIVERED, refused)
 
-    def resend(self, study: str) -> int:
-        """Make the latest answer due again: what has not arrived, or, where everything has, all of it. Return how many objects."""
+    def resend(self, study: str, destination: str = "") -> int:
+        """Make the latest answer due again, everywhere or at one destination: what has not arrived, or, where everything has, all of it.
+
+        Return how many objects. What was made in place of a refused class goes: the answer itself is tried first.
+        """
         row = self.study(study)
-        mine = [result for result in self.results_of(study) if result.answer == row.answer]
-        again = [result.id for result in mine if result.state not in (DELIVERED, PROVEN)] or [result.id for result in mine]
+        mine = [result for result in self.results_of(study) if result.answer == row.answer and destination in ("", result.destination)]
+        of_answer = [result.id for result in mine if "/" not in result.file]
+        again = [result.id for result in mine if result.state not in (DELIVERED, PROVEN, REPLACED)] or of_answer
+        made = [result.id for result in mine if "/" in result.file] if again is of_answer else []
         change = update(results).where(results.c.id.in_(again)).values(state=PENDING, next_try=0.0, attempts=0, first_try=0.0, reason="")
+        asked = (proofs.c.study == study, proofs.c.answer == row.answer, *([proofs.c.destination == destination] if destination else []))
         with self.engine.begin() as connection:
             connection.execute(change)
-            connection.execute(proofs.delete().where(proofs.c.study == study, proofs.c.answer == row.answer))
+            connection.execute(results.delete().where(results.c.id.in_(made)))
+            connection.execute(proofs.delete().where(*asked))
         if again:
             self.move(study, (PARKED, DELIVERED, CANCELLED), ANSWERED)
         return len(again)
+
+    # objects of a class that a destination does not take
+
+    def replace(self, row: ResultRow, reason: str, file: str = "") -> bool:
+        """Something else stands for an object: `file`, then due there, or what has arrived. False where the row changed meanwhile."""
+        change = update(results).where(results.c.id == row.id, results.c.state == row.state).values(
+            state=REPLACED, reason=reason, attempts=row.attempts + (row.state == PENDING), first_try=row.first_try or self.clock())
+        there = select(results.c.id).where(results.c.study == row.study, results.c.answer == row.answer, results.c.file == file,
+                                           results.c.destination == row.destination)
+        with self.engine.begin() as connection:
+            if connection.execute(change).rowcount != 1:
+                return False
+            if file and connection.execute(there).first() is None:
+                connection.execute(insert(results).values(study=row.study, answer=row.answer, file=file, destination=row.destination,
+                                                          state=PENDING))
+        self.settle(row.study)
+        return True
+
+    def to_carry(self, destination: str) -> list[tuple[str, str]]:
+        """(study, answer) of which an object is unsupported there, and nothing is pending."""
+        return self._decided(destination, UNSUPPORTED)
 
     # proofs: what was asked of a destination that is to say that it keeps an answer
 
     def to_prove(self, destination: str) -> list[tuple[str, str]]:
         """(study, answer) of which every object that can be is stored there, and one or more is not proven."""
+        return self._decided(destination, STORED)
+
+    def _decided(self, destination: str, state: str) -> list[tuple[str, str]]:
+        """(study, answer) of which an object is in that state there, and none is pending."""
         other = results.alias()
         waits = select(other.c.id).where(other.c.study == results.c.study, other.c.answer == results.c.answer,
                                          other.c.destination == results.c.destination, other.c.state == PENDING)
         wanted = select(results.c.study, results.c.answer).where(
-            results.c.destination == destination, results.c.state == STORED, ~waits.exists()).distinct()
+            results.c.destination == destination, results.c.state == state, ~waits.exists()).distinct()
         with self.engine.connect() as connection:
             return sorted(connection.execute(wanted).tuples().all())
 

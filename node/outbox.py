@@ -1,6 +1,7 @@
 """The outbox: the encoded bytes of every answer, kept as they are sent, until the study is purged.
 
     outbox/<study uid>/<digest of the content>/*.dcm, report.json
+    outbox/<study uid>/<the same>.instead/*.dcm      made for destinations that do not take a class of the answer (`instead`)
 
 An answer appears whole, by one rename, after its files are synced; the same content has the same folder, so a study that is answered twice
 in the same way is kept once. What an object says of patient and study is compared with its source before it may leave.
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +41,20 @@ class Outbox:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def path_of(self, study: str, answer: str, file: str = "") -> Path:
-        return self.folder / study / answer / file
+        """`file` as the journal names it; what stands beside the answer begins with `instead/`."""
+        beside, _, name = file.rpartition("/")
+        return self.folder / study / (f"{answer}.{beside}" if beside else answer) / name
+
+    def keep_instead(self, study: str, answer: str, file: str, data: bytes) -> None:
+        """Keep an object beside the answer, durably; it appears whole."""
+        target = self.path_of(study, answer, file)
+        partial = target.with_suffix(f".{threading.get_ident()}.partial")  # two destinations may refuse the same class at once
+        target.parent.mkdir(exist_ok=True)
+        partial.write_bytes(data)
+        _sync(partial)
+        partial.rename(target)
+        _sync_folder(target.parent)
+        _sync_folder(target.parent.parent)
 
     def keep(self, study: str, out: Path) -> Answer:
         """Take the folder of a finished analysis, durably. `out` is gone afterwards."""

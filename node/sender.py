@@ -4,7 +4,8 @@ One thread per destination, so that one that is down, slow or stalls never holds
 destination has a URL, by STOW-RS (`dicomweb`), outcomes into the journal (`delivery`), and a destination that does not answer is left alone
 for a while (`circuit`). Where one is to prove what it has, it is asked when every object of an answer is stored: by storage commitment
 (`commitment`), or by a query (C-FIND, QIDO-RS) where the settings allow that and commitment is off or not offered. What it does not have is
-sent again. The clock and the random numbers are arguments.
+sent again. For an object of a class that the destination does not take another one stands in (`substitution`). The clock and the random
+numbers are arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from node.channel import channel_to
 from node.circuit import Circuit, is_due, is_open
 from node.commitment import Report
 from node.delivery import Delivery, wait_s
-from node.errors import DeliveryError, RefusedError, UnreachableError
+from node.errors import DeliveryError, RefusedError, UnreachableError, UnsupportedError
 from node.journal import ASKED, DELIVERED, STORED, Journal
 from node.log import log
 from node.outbox import Outbox, identity_difference
@@ -29,6 +30,7 @@ from node.records import ProofRow, ResultRow
 from node.rounds import rounds
 from node.settings import Destination, Settings
 from node.spool import Spool
+from node.substitution import Substitution
 
 _AT_ONCE, _LOOKS = 200, 3
 REPORT_PATIENCE_S = 5.0
@@ -55,6 +57,7 @@ class Sender:
         self.rules, self.calling = settings.sender, settings.listener.ae_title
         self.channel = channel_to(peer, self.calling, self.rules.timeout_s)
         self.delivery = Delivery(journal, peer, self.rules, clock, chance)
+        self.substitution = Substitution(journal, outbox, peer.name, self.delivery)
         self.circuit = Circuit(journal, peer.name, self.rules, clock, chance)
 
     def serve(self, stop: threading.Event) -> None:
@@ -66,6 +69,7 @@ class Sender:
             return 0
         due = self.journal.due(self.peer.name, self.rules.retry_maximum_s)[:_AT_ONCE]
         self._send([row for row in due if self._may_leave(row)], stop)
+        self.substitution.settle()
         for study, answer in self.journal.to_prove(self.peer.name):
             if not stop() and not is_open(self.circuit.row()):
                 self._prove(study, answer)
@@ -92,7 +96,10 @@ class Sender:
         if not rows:
             return
         for path, sent in self.channel.deliver(list(rows)):
-            self.delivery.record(rows[path], sent)
+            if isinstance(sent.error, UnsupportedError):
+                self.substitution.refused(rows[path], str(sent.error))
+            else:
+                self.delivery.record(rows[path], sent)
             away = isinstance(sent.error, UnreachableError)
             lost, answered = str(sent.error) if away else lost, answered or not away
             if stop():

@@ -24,6 +24,7 @@ from node.journal import (
     PROVEN,
     READY,
     RECEIVING,
+    REPLACED,
     RUNNING,
     STORED,
     SUPERSEDED,
@@ -187,7 +188,7 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
 def _lacks_proof(journal: Journal, row: StudyRow, settings: Settings) -> bool:
     """True where a destination that is to prove what it has did not, for example as the settings did not ask when it was sent."""
     asking = {peer.name for peer in settings.destination if peer.is_to_prove}
-    return any(result.answer == row.answer and result.destination in asking and result.state != PROVEN
+    return any(result.answer == row.answer and result.destination in asking and result.state not in (PROVEN, REPLACED)
                for result in journal.results_of(row.study))
 
 

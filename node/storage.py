@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.association import EXPLICIT, IMPLICIT, associated, called
-from node.errors import BetzError, DeliveryError, RefusedError, UnreachableError
+from node.errors import BetzError, DeliveryError, RefusedError, UnreachableError, UnsupportedError
 from node.settings import Destination
 
 _CONTEXTS, _LOST_AT_MOST = 126, 2
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "OtherPatientIDs", "AccessionNumber")
-_WARNINGS, _TRANSIENT = (0x0001, 0x0107, 0x0116), (0x0110, 0x0213)
+_WARNINGS, _TRANSIENT, _CLASS_NOT_SUPPORTED = (0x0001, 0x0107, 0x0111, 0x0116), (0x0110, 0x0213, 0xFE00), 0x0122
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _store(association, path: Path, kind: tuple[str, str]) -> Sent:
     accepted = {(str(cx.abstract_syntax), str(cx.transfer_syntax[0])) for cx in association.accepted_contexts}
     convertible = kind[1] in (EXPLICIT, IMPLICIT) and accepted & {(kind[0], EXPLICIT), (kind[0], IMPLICIT)}
     if kind not in accepted and not convertible:
-        return Sent(RefusedError(f"the peer does not accept {_named(kind[0])} in {_named(kind[1])}"))
+        return Sent(UnsupportedError(f"the peer does not accept {_named(kind[0])} in {_named(kind[1])}"))
     if not association.is_established:
         raise UnreachableError("The connection was lost.")
     try:
@@ -117,7 +117,8 @@ def _store(association, path: Path, kind: tuple[str, str]) -> Sent:
 def verdict(status: int, comment: str = "") -> Sent:
     """What a C-STORE status means (PS3.4 B.2.3, PS3.7 C): stored, stored with a warning, to be tried again, or refused for good.
 
-    0110 (processing failure) and 0213 (resource limitation) are general failures that may pass; every other failure but A7xx will not.
+    0110 (processing failure) and 0213 (resource limitation) are general failures that may pass, and so is FE00 (cancelled there); every
+    other failure but A7xx will not. 0111 (duplicate SOP instance) is none: a UID follows from the content, so what is there is the same.
     """
     said = f"status {status:04X}{_in_words(status)}" + (f" ({comment})" if comment else "")
     if status == 0x0000:
@@ -126,6 +127,8 @@ def verdict(status: int, comment: str = "") -> Sent:
         return Sent(warning=said)
     if status >> 8 == 0xA7 or status in _TRANSIENT:
         return Sent(DeliveryError(f"the peer is out of resources or failed for now: {said}"))
+    if status == _CLASS_NOT_SUPPORTED:
+        return Sent(UnsupportedError(f"the peer does not take this class: {said}"))
     return Sent(RefusedError(f"the peer refused: {said}"))
 
 

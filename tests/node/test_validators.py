@@ -14,6 +14,7 @@ from analysis.outcome import MEASURED, Mask, Measurement, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.volume import Volume
 from node.frames import frames_of
+from node.instead import kind_of, made_as, next_name
 from node.provenance import Provenance
 from node.study import Instance, Series, Study
 
@@ -62,6 +63,18 @@ def test_a_study_in_german_with_a_page_for_the_patient(scanner, result_study, tm
     plain = result_study.PLAIN if charset is None else {}
     case = result_study.kind(scanner, "tilted", **{**plain, "SpecificCharacterSet": charset})
     check(result_study.write_objects(case, tmp_path / "answer", language="de", patient_page=True), [])
+
+
+def test_reports_in_simpler_classes(scanner, result_study, tmp_path, study_kind):
+    results = result_study.write_objects(result_study.kind(scanner, study_kind), tmp_path / "answer")
+    made = []
+    for path in results:
+        name = path.name
+        while name := next_name(name, kind_of(path)):
+            made.append(tmp_path / Path(name).name)
+            made[-1].write_bytes(made_as(name, path))
+    assert sorted(path.suffixes[-2] for path in made) == [".basic", ".comprehensive", ".comprehensive", ".enhanced"]
+    check(made, [])
 
 
 def test_a_study_whose_procedure_has_no_code(scanner, result_study, tmp_path):
