@@ -18,6 +18,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 from node import audit_trail
 from node.audit_spool import AuditSpool
@@ -25,7 +26,7 @@ from node.errors import BetzError, SettingsError
 from node.log import log
 from node.settings import Audit, Settings
 
-_STEP_S, _SWEEP_S, _TIMEOUT_S, _END_S = 0.5, 60.0, 15.0, 5.0
+_STEP_S, _SWEEP_S, _TIMEOUT_S, _END_S, _CHECK_S = 0.5, 60.0, 15.0, 5.0, 5.0
 PAUSES_S = (1.0, 60.0)
 
 
@@ -55,6 +56,31 @@ def connect(rules: Audit, timeout_s: float = _TIMEOUT_S) -> ssl.SSLSocket:
     except OSError as error:
         said = getattr(error, "reason", None) or error.strerror or type(error).__name__
         raise BetzError(f"the audit repository {rules.host}, port {rules.port}, cannot be reached: {said}") from None
+
+
+def check(settings: Settings) -> str:
+    """What `betz check` says of the audit trail; BetzError where the repository is out of reach, or too much waits for it."""
+    rules, spool = settings.audit, audit_trail.spool_of(settings)
+    if not audit_trail.is_wanted(rules):
+        return "audit: no repository is configured under [audit]; there are no audit messages"
+    if not rules.host:
+        return f"audit: no repository is configured; messages stay in {spool.folder} for {rules.keep_days:g} days"
+    try:
+        connect(rules, _CHECK_S).close()
+    except BetzError as error:
+        raise BetzError(f"audit: {error}; {_waiting(spool)}") from None
+    if spool.bytes() > spool.at_most_bytes / 2 and not rules.keep_days:
+        room = f"there is room for {rules.maximum_gib:g} GiB ([audit] maximum_gib)"
+        raise BetzError(f"audit: the repository answers, but {_waiting(spool)}; {room}")
+    return f"audit: the repository {rules.host}, port {rules.port}, answers and is trusted; {_waiting(spool)}"
+
+
+def _waiting(spool: AuditSpool) -> str:
+    count, since = spool.waiting()
+    if not count:
+        return "no message waits for it"
+    when = datetime.fromtimestamp(since).strftime("%Y-%m-%d %H:%M")
+    return f"{count} messages wait for it, the oldest since {when} or later ({spool.bytes() / 2**20:.1f} MiB)"
 
 
 @contextlib.contextmanager

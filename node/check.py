@@ -1,4 +1,5 @@
-"""`betz check`: what must be right before a node can work, one line each: settings, folder, disk, the listener, every destination."""
+"""`betz check`: what must be right before a node can work, one line each: settings, folder, disk, the listener, the audit repository,
+every destination."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 
+from node import audit_transport
 from node.association import echo
 from node.channel import channel_to
 from node.dicomweb import check_secrets
@@ -30,6 +32,7 @@ def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bo
     yield _checked(lambda: _listener(settings, must_run=False))
     if not settings.destination:
         yield True, "destinations: none is configured; answers stay in the outbox"
+    yield _checked(lambda: audit_transport.check(settings))
     for peer in settings.destination:
         yield _checked(lambda peer=peer: _destination(settings, peer))
 

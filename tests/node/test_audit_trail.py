@@ -17,10 +17,12 @@ from node import audit, audit_trail
 from node.arrivals import Arrivals
 from node.audit import Node
 from node.audit_spool import AuditSpool, frames_of
-from node.audit_transport import AuditTransport, connect
+from node.audit_transport import AuditTransport, check, connect
 from node.errors import BetzError
+from node.service import serve
 from node.settings import Audit, Listener, Settings, Storage
 from node.spool import Placed, Spool, Stored
+from node.status import purge
 
 ROOT = Path(__file__).parents[2]
 
@@ -342,3 +344,44 @@ def test_a_conflict_whose_file_was_removed_meanwhile_is_told_all_the_same(trail,
     arrivals.tell("SCANNER", "127.0.0.1", Spool(tmp_path))
     audit_trail.end()
     assert (kept()[0].outcome, kept()[0].objects["2"]) == ("4", "<none>")
+
+
+def test_a_person_who_removes_a_study_is_told(trail, kept, site, tmp_path):
+    settings = trail()
+    site.answer()
+    site.journal.move("1.2.3.4", ("answered",), "delivered")
+    audit_trail.end()
+    assert purge(settings, 0)[0].startswith("1 studies removed")
+    [one] = kept()
+    assert (one.event, one.action, one.objects) == ("110105", "D", {"110180": "1.2.3.4", "2": "SECRET1"})
+    site.journal.close()
+
+
+def test_a_node_tells_when_it_starts_and_stops_and_the_repository_hears_both(repository, soon, tmp_path):
+    there, stop, started = repository(), threading.Event(), threading.Event()
+    settings = Settings(audit=there.settings(), storage=Storage(tmp_path, 0.0), listener=Listener(port=0))
+    thread = threading.Thread(target=serve, args=(settings, stop, lambda port: started.set()))
+    thread.start()
+    assert started.wait(30)
+    soon(lambda: [one.kinds for one in there.said] == [["110120"]])
+    stop.set()
+    thread.join(30)
+    assert [one.kinds for one in there.said] == [["110120"], ["110121"]] and AuditSpool(tmp_path).waiting()[0] == 0
+
+
+def test_the_check_says_what_waits_and_whether_the_repository_can_be_trusted(trail, repository, tmp_path):
+    there = repository()
+    settings = trail(there.settings())
+    _refuse("one", "two")
+    audit_trail.end()
+    assert "answers and is trusted; 2 messages wait for it" in check(settings)
+    full = replace(settings, audit=there.settings(maximum_gib=3e3 / 2**30))
+    with pytest.raises(BetzError, match="there is room for"):
+        check(full)
+    with pytest.raises(BetzError, match=r"is not trusted: .*; 2 messages wait"):
+        check(replace(settings, audit=replace(there.settings(), ca=None)))
+    there.leave()
+    with pytest.raises(BetzError, match="cannot be reached"):
+        check(settings)
+    assert "no repository is configured" in check(replace(settings, audit=Audit()))
+    assert "for 30 days" in check(replace(settings, audit=Audit(keep_days=30)))
