@@ -309,7 +309,7 @@ def test_refused_callers_are_alerts_with_the_reason(trail, kept, node, call):
 
 
 def test_results_are_told_by_study_and_destination(trail, kept, site, pacs):
-    peer, _ = pacs(statuses=[0x0122])
+    peer, _ = pacs(statuses=[0xC000])
     trail()
     site.answer(peer)
     site.sender(peer).step()
