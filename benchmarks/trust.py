@@ -10,7 +10,6 @@ Prints a line per measurement and the tables; writes nothing. A phantom head tak
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -195,7 +194,6 @@ def main() -> None:
     kinds.add_parser("retest").add_argument("t1")
     options = parser.parse_args()
     if options.kind == "phantom":
-        os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(max((os.cpu_count() or 1) // options.jobs, 1)))
         what = tuple(options.findings.split(",")), tuple(options.roles.split(","))
         severities = [float(one) for one in options.severities.split(",")]
         heads = [

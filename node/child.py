@@ -31,7 +31,6 @@ class Limits:
 
     time_s: float
     memory_gib: float
-    threads: int = 0
 
 
 def run_child(
@@ -43,7 +42,7 @@ def run_child(
     `scratch`: the child's folder for temporary files; whoever removes it removes what a killed child left.
     """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-                               env=_environment(limits.threads, scratch))
+                               env=_environment(scratch))
     said = bytearray()
     listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
     listener.start()
@@ -71,13 +70,10 @@ def die_with_parent() -> None:
             os._exit(1)
 
 
-def _environment(threads: int, scratch: Path | None) -> dict[str, str]:
+def _environment(scratch: Path | None) -> dict[str, str]:
     environment = {**os.environ, PARENT: str(os.getpid())}
     if scratch is not None:
         environment["TMPDIR"] = str(scratch)
-    if threads:
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-        environment.update(dict.fromkeys(names, str(threads)))
     return environment
 
 

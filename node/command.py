@@ -245,9 +245,7 @@ def _norms(options: argparse.Namespace) -> None:
 
 def _add_norms(settings, folders: Sequence[Path]) -> None:
     from node.enrolment import Refused, add_lines
-    from node.process import use_threads
 
-    use_threads(settings)
     progress = _Progress()
     try:
         lines = add_lines(settings, folders, progress.step)

@@ -6,7 +6,6 @@ and time. A study that holds nothing to measure is answered too: what was sent, 
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -203,7 +202,6 @@ def process_folder(
     nothing is measured. `earlier`: an answer that this one replaces, whose reports the new ones name. Returns lines for a person. OUT
     appears whole or not at all; an older answer in it is replaced.
     """
-    use_threads(settings)
     out, made_at = out.resolve(), made_at or datetime.now().astimezone()
     studies, problems = _studies(folder)
     places = [out] if len(studies) == 1 else [out / study.study_instance_uid for study in studies]
@@ -264,10 +262,3 @@ def lines_of(report: Report, objects: list[Dataset], out: Path) -> list[str]:
     if report.not_analysed:
         lines.append(f"Not analysed: {report.not_analysed}")
     return [*lines, f"{len(objects)} objects and report.json in {out}"]
-
-
-def use_threads(settings: Settings) -> None:
-    """Tell the numerical libraries how many threads they may use; they read it when they are first imported."""
-    count = str(settings.worker.threads or os.cpu_count() or 1)
-    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = count

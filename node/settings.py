@@ -63,12 +63,11 @@ class StudyRules:
 
 @dataclass(frozen=True)
 class Worker:
-    """What one analysis may use. `threads` 0 means every core."""
+    """What one analysis may use."""
 
     studies_at_once: int = 1
     time_limit_s: float = 1800.0
     memory_limit_gib: float = 8.0
-    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ _RANGES = {
     "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "associations_per_address": (1, 500),
     "connections_at_once": (1, 50000), "connections_per_address": (1, 50000), "maximum_object_gib": (0.001, 1024),
     "request_timeout_s": (0.1, 3600), "pdu_timeout_s": (0.1, 3600), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
-    "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "threads": (0, 1024), "timeout_s": (1, 3600),
+    "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "timeout_s": (1, 3600),
     "proof_wait_s": (1, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
     "maximum_gib": (0.001, 1024), "keep_days": (0, 36500),

@@ -223,7 +223,7 @@ def pause_s(attempts: int) -> float:
 def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
     """The executor of this machine: the command `betz process` in a child process."""
     memory_limit_gib = places_of(settings.worker, memory_gib()).limit_gib
-    limits = Limits(settings.worker.time_limit_s, memory_limit_gib, settings.worker.threads)
+    limits = Limits(settings.worker.time_limit_s, memory_limit_gib)
 
     def command(study: Path, out: Path, earlier: Path | None) -> list[str]:
         source = ["--config", str(settings.source)] if settings.source else []
@@ -234,7 +234,7 @@ def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
         run_child(command(study, out, earlier), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
 
     def answer_failure(study: Path, out: Path, earlier: Path | None, reason: str, stopped: Callable[[], bool]) -> None:
-        shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib, limits.threads)
+        shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib)
         told = [*command(study, out, earlier), "--failed", packed(reason)]
         run_child(told, shorter, logs / f"{study.name}.failed.txt", stopped, scratch=out.parent)
 

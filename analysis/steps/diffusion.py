@@ -21,7 +21,7 @@ from analysis.outcome import NotMeasurable
 from analysis.steps.diffusion_motion import Steady, steadied
 from analysis.steps.diffusion_prediction import B_ZERO_S_MM2
 from analysis.steps.gradient_check import check_course, check_on_template
-from analysis.steps.space import SEED, Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
+from analysis.steps.space import Placement, ants_image, ants_scratch, around, similarity_of, warped_onto
 from analysis.steps.susceptibility import undistorted
 from analysis.volume import Diffusion, Volume
 from analysis.words import joined, say
@@ -187,7 +187,7 @@ def diffusion_on_template(examination: Examination) -> Placement:
     with ants_scratch() as (ants, _):
         still = ants_image(grid.with_array(grid.array * tensor.brain))
         brain, fibres = ants_image(layers["brain"].part(near)), ants_image(white)
-        options = {"aff_metric": "mattes", "aff_random_sampling_rate": 0.5, "random_seed": SEED}
+        options = {"aff_metric": "mattes", "aff_random_sampling_rate": 0.5}
         found = ants.registration(brain, still, "Rigid", **options)
         found = ants.registration(brain, still, "Similarity", initial_transform=found["fwdtransforms"][0], **options)
         moving = ants_image(grid.with_array(anisotropy))

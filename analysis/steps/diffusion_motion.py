@@ -13,6 +13,8 @@ Sources: Andersson 2016, 10.1016/j.neuroimage.2015.10.019 and 10.1016/j.neuroima
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,10 +119,12 @@ def _laid_onto(reference: Volume, series: Diffusion, voxels: _Brain, poses: np.n
     """Every volume on the reference, from where it was, about the mean place."""
     box = around(voxels.grid, MARGIN_VOXELS)
     fixed, inside = reference.part(box), voxels.mask[box]
-    found = np.stack([
-        moving_from_fixed(fixed, fixed.with_array(series.array[(*box, k)]), inside, pose, is_affine=bool(is_affine))
-        for k, (pose, is_affine) in enumerate(zip(poses, has_strain, strict=True))
-    ])  # fmt: skip
+
+    def laid(k: int) -> np.ndarray:
+        return moving_from_fixed(fixed, fixed.with_array(series.array[(*box, k)]), inside, poses[k], is_affine=bool(has_strain[k]))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = np.stack(list(pool.map(laid, range(len(poses)))))
     if has_strain.any():
         found[has_strain] = _with_strain_of_gradients(found[has_strain], _currents(series)[has_strain], voxels.middle)
     turn, _, shift = _split(found.mean(axis=0), voxels.middle)

@@ -23,11 +23,12 @@ SEED = 20
 
 @contextmanager
 def ants_scratch():
-    """ANTs with a temporary folder of its own: it writes its transforms as files and never deletes them."""
+    """ANTs with a fixed seed and a temporary folder of its own: it writes its transforms as files and never deletes them."""
     import tempfile
 
     import ants
 
+    ants.config.set_ants_deterministic(False, SEED)  # `random_seed` as an argument of `registration` is ignored without a word
     before = tempfile.tempdir
     with TemporaryDirectory(prefix="betz-ants-") as folder:
         tempfile.tempdir = folder
@@ -153,7 +154,7 @@ def warped_onto(
     """
     found = ants.registration(
         ants_image(fixed), moving, "SyNOnly", initial_transform=affine_file, mask=ants_image(inside), syn_metric="CC", syn_sampling=2,
-        reg_iterations=iterations, random_seed=SEED,
+        reg_iterations=iterations,
     )  # fmt: skip
     inverse_warp_file = next(path for path in found["invtransforms"] if "InverseWarp" in path)
     template_from_lps = np.linalg.inv(affine_of(ants, affine_file))

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from analysis.steps.space import Placement, around, coarser, lps_grid, onto, sample, share_inside
+from analysis.steps.space import Placement, ants_scratch, around, coarser, lps_grid, onto, sample, share_inside
 from analysis.volume import Volume
 
 
@@ -56,3 +58,19 @@ def test_share_inside_counts_positions():
     place = Placement(grid, lps_grid(grid), np.eye(4), 1.0)
     half = tilted((20, 10, 10), (1.0, 1.0, 1.0))
     assert share_inside(grid, place, lps_grid(half).reshape(3, -1)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_registration_finds_the_same_each_time():
+    """ANTs draws the voxels that it compares by chance; without its seed three runs on these images end degrees apart."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).random((40, 40, 40)), 2).astype(np.float32)
+    found = []
+    for _ in range(3):
+        with ants_scratch() as (ants, _folder):
+            still, moved = ants.from_numpy(noise), ants.from_numpy(ndimage.shift(noise, (1, 2, 1.5), order=1))
+            result = ants.registration(still, moved, "Rigid", aff_metric="mattes", aff_random_sampling_rate=0.3)
+            found.append(tuple(ants.read_transform(result["fwdtransforms"][0]).parameters))
+    assert len(set(found)) == 1
+
+
+def test_no_filter_adds_in_the_order_in_which_threads_end():
+    assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1

@@ -344,11 +344,6 @@ def test_a_child_is_stopped_when_asked(tmp_path):
         run_child(_python("import time; time.sleep(60)"), Limits(60, 4.0), tmp_path / "log", lambda: True)
 
 
-def test_the_number_of_threads_reaches_the_child(tmp_path):
-    run_child(_python("import os, sys; sys.stderr.write(os.environ['OMP_NUM_THREADS'])"), Limits(60, 4.0, threads=3), tmp_path / "log")
-    assert (tmp_path / "log").read_text() == "3"
-
-
 def test_temporary_files_lie_where_the_node_clears_up(tmp_path):
     code = "import sys, tempfile; sys.stderr.write(tempfile.mkdtemp())"
     run_child(_python(code), Limits(60, 4.0), tmp_path / "log", scratch=tmp_path)
