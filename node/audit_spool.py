@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.spool import _sync_folder
+from node.folder_sync import sync_folder
 
 _FILE_BYTES = 2**20
 _LONGEST_FRAME = 2**20
@@ -60,7 +60,7 @@ class AuditSpool:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
             self._file = os.fdopen(handle, "ab", buffering=0)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         return self._file
 
     def _cut(self, file, begin: int) -> None:
@@ -126,7 +126,7 @@ class AuditSpool:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self.folder / "position.json")
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
 
     # what goes
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine, event, func, insert, or_, select, update
@@ -51,10 +51,18 @@ class Journal:
 
     def stored(self, study: str) -> None:
         """A new instance came: the study is receiving, unless it runs (the worker sees it at the end) or was cancelled."""
-        if (row := self.study(study)) is None:
+        if (state := self._state(study)) is None:
             self._insert(study)
-        elif row.state not in (RECEIVING, RUNNING, CANCELLED):
+        elif state not in (RECEIVING, RUNNING, CANCELLED):
             self.move(study, (READY, ANSWERED, DELIVERED, PARKED, FAILED), RECEIVING)
+
+    def _state(self, study: str) -> str | None:
+        """Asked for every instance, so SQLite is asked without SQLAlchemy, which takes twenty times as long."""
+        if self.engine.dialect.name != "sqlite":
+            return row.state if (row := self.study(study)) else None
+        with closing(self.engine.raw_connection()) as connection:
+            found = connection.cursor().execute("SELECT state FROM studies WHERE study = ?", (study,)).fetchone()
+        return found and found[0]
 
     def _insert(self, study: str) -> None:
         try:

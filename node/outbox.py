@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.spool import _digest, _sync_folder, is_uid
+from node.folder_sync import sync_folder
+from node.spool import _digest, is_uid
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDate",
              "AccessionNumber")
@@ -66,10 +67,10 @@ class Outbox:
         for path in out.rglob("*"):
             _sync(path)
         target.parent.mkdir(exist_ok=True)
-        _sync_folder(out)
+        sync_folder(out)
         out.rename(target)
-        _sync_folder(target.parent)
-        _sync_folder(self.folder)
+        sync_folder(target.parent)
+        sync_folder(self.folder)
         return answer
 
     def remove(self, study: str) -> None:
@@ -114,7 +115,7 @@ def _content(out: Path) -> str:
 
 def _sync(path: Path) -> None:
     if path.is_dir():
-        _sync_folder(path)
+        sync_folder(path)
         return
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -5,14 +5,16 @@
     incoming/                                             half-received objects; swept at start
 
 An object is written chunk by chunk beside its place, walked to its end, synced, and linked to its name without overwriting; then
-the folder is synced. Only then `commit` returns and the sender may hear 0000. An identical repeat changes nothing. UIDs come from
-outside and become a path only after they were checked. What cannot be stored is a SpoolError with the C-STORE status: A700 no room,
-A900 not what was announced, C000 not a whole data set.
+the folder is synced, once for all who wait for it. Only then `commit` returns and the sender may hear 0000. An identical repeat changes
+nothing; what was linked when the sync failed is new when it comes again. UIDs come from outside and become a path only after they were
+checked. What cannot be stored is a SpoolError with the C-STORE status: A700 no room, A900 not what was announced, C000 not a whole data
+set.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
@@ -23,6 +25,7 @@ from enum import Enum
 from pathlib import Path
 
 from node.errors import SpoolError
+from node.folder_sync import FolderSyncs
 from node.wholeness import NotWhole, texts_of
 
 OUT_OF_RESOURCES, NOT_AS_ANNOUNCED, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
@@ -106,6 +109,9 @@ class Spool:
         self.studies_folder, self.incoming, self.conflicts_folder = folder / "spool", folder / "incoming", folder / "conflicts"
         self.minimum_free_bytes = int(minimum_free_gib * 2**30)
         self._numbers = itertools.count()
+        self._syncs = FolderSyncs()
+        self._folders: set[Path] = set()  # known to last
+        self._doubtful: set[Path] = set()  # linked, but not known to last
         for place in (self.studies_folder, self.incoming, self.conflicts_folder):
             place.mkdir(parents=True, exist_ok=True)
 
@@ -156,16 +162,45 @@ class Spool:
         return texts
 
     def _place(self, part: Part, study: str, instance: str) -> Stored:
-        folder = self.studies_folder / study
-        target = folder / f"{instance}.dcm"
-        if _link(part.path, target):
+        target = self.studies_folder / study / f"{instance}.dcm"
+        if self._link(part.path, target):
             return Stored(study, instance, Placed.NEW)
         mine = _digest(part.path, part.offset)
         if mine == _digest(target, _data_set_offset(target)):
-            _sync_folder(folder)
-            return Stored(study, instance, Placed.REPEAT)
+            return Stored(study, instance, Placed.NEW if self._keep(target) else Placed.REPEAT)
         kept = self.conflicts_folder / study / f"{instance}.{mine[:16]}.dcm"
-        return Stored(study, instance, Placed.CONFLICT if _link(part.path, kept) else Placed.REPEAT)
+        return Stored(study, instance, Placed.CONFLICT if self._link(part.path, kept) or self._keep(kept) else Placed.REPEAT)
+
+    def _link(self, source: Path, target: Path) -> bool:
+        """Give a synced file its name, durably; False where the name is taken."""
+        while True:
+            self._make_folder(target.parent)
+            try:
+                os.link(source, target)
+                break
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                if not source.exists():
+                    raise
+                self._folders.discard(target.parent)  # the study was purged meanwhile
+        self._doubtful.add(target)
+        self._keep(target)
+        return True
+
+    def _make_folder(self, folder: Path) -> None:
+        """It is there, durably, when this returns; also where another association made it a moment ago."""
+        if folder not in self._folders:
+            folder.mkdir(exist_ok=True)
+            self._syncs.cover(folder.parent)
+            self._folders.add(folder)
+
+    def _keep(self, target: Path) -> bool:
+        """The name lasts when this returns. True where it was not known to: its sender never heard success."""
+        self._syncs.cover(target.parent)
+        was_doubtful = target in self._doubtful
+        self._doubtful.discard(target)
+        return was_doubtful
 
     def studies(self) -> list[str]:
         return sorted(folder.name for folder in self.studies_folder.iterdir() if is_uid(folder.name))
@@ -195,36 +230,11 @@ class Spool:
     def remove(self, study: str) -> None:
         """Take a study and its conflicts away; at any moment it is there or it is not."""
         for folder in (self.folder_of(study), self.conflicts_folder / study):
+            self._folders.discard(folder)
             gone = self.incoming / f"{os.getpid()}.{next(self._numbers)}.gone"
             with contextlib.suppress(FileNotFoundError):
                 folder.rename(gone)
                 shutil.rmtree(gone)
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Give a synced file its name, durably; False where the name is taken."""
-    while True:
-        if not target.parent.is_dir():
-            target.parent.mkdir(exist_ok=True)
-            _sync_folder(target.parent.parent)
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            return False
-        except FileNotFoundError:
-            if not source.exists():
-                raise
-            continue  # the study was purged between the two calls
-        _sync_folder(target.parent)
-        return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _digest(path: Path, offset: int) -> str:
@@ -242,19 +252,26 @@ def _data_set_offset(path: Path) -> int:
 
 def _meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
     """Preamble and file meta information (PS3.10 7.1)."""
+    uids = ((0x02, sop_class_uid), (0x03, sop_instance_uid), (0x10, transfer_syntax_uid))
+    group = _VERSION + b"".join(_text(number, b"UI", uid) for number, uid in uids) + _writer()
+    return _PREAMBLE + _element(0x00, b"UL", len(group).to_bytes(4, "little")) + group
+
+
+def _element(number: int, kind: bytes, value: bytes) -> bytes:
+    length = len(value).to_bytes(2, "little") if kind != b"OB" else b"\0\0" + len(value).to_bytes(4, "little")
+    return b"\x02\x00" + number.to_bytes(2, "little") + kind + length + value
+
+
+def _text(number: int, kind: bytes, value: str) -> bytes:
+    encoded = value.encode("ascii", "replace")
+    return _element(number, kind, encoded + (b"\0" if kind == b"UI" else b" ") * (len(encoded) % 2))
+
+
+_PREAMBLE, _VERSION = b"\0" * 128 + b"DICM", _element(0x01, b"OB", b"\0\1")
+
+
+@functools.cache
+def _writer() -> bytes:
     from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
-    def element(number: int, kind: bytes, value: bytes) -> bytes:
-        length = len(value).to_bytes(2, "little") if kind != b"OB" else b"\0\0" + len(value).to_bytes(4, "little")
-        return b"\x02\x00" + number.to_bytes(2, "little") + kind + length + value
-
-    def text(number: int, kind: bytes, value: str) -> bytes:
-        encoded = value.encode("ascii", "replace")
-        return element(number, kind, encoded + (b"\0" if kind == b"UI" else b" ") * (len(encoded) % 2))
-
-    group = b"".join([
-        element(0x01, b"OB", b"\0\1"), text(0x02, b"UI", sop_class_uid), text(0x03, b"UI", sop_instance_uid),
-        text(0x10, b"UI", transfer_syntax_uid), text(0x12, b"UI", PYNETDICOM_IMPLEMENTATION_UID),
-        text(0x13, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION),
-    ])
-    return b"\0" * 128 + b"DICM" + element(0x00, b"UL", len(group).to_bytes(4, "little")) + group
+    return _text(0x12, b"UI", PYNETDICOM_IMPLEMENTATION_UID) + _text(0x13, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION)

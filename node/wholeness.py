@@ -8,17 +8,20 @@ inflated into a nameless file beside it first.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 IMPLICIT, BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _UNDEFINED, _DEEPEST, _LARGEST_INFLATED = 0xFFFFFFFF, 32, 8 << 30
+_HEAD = 2**16  # bytes read first
 
 
 class NotWhole(ValueError):
@@ -30,15 +33,35 @@ def texts_of(path: Path, offset: int, transfer_syntax: str, wanted: dict[tuple[i
 
     `offset` is where the data set begins in the file, `wanted` names tags. An element that is not there is not in the answer.
     """
+    with open(path, "rb", buffering=0) as file:
+        found = _texts_of_head(file, offset, transfer_syntax, wanted)
+    if found is not None:
+        return found
     with _bytes_of(path, offset, transfer_syntax) as data:
-        walk = _Walk(data, explicit=transfer_syntax != IMPLICIT, order=">" if transfer_syntax == BIG_ENDIAN else "<", wanted=wanted)
         try:
-            end = walk.elements(0, len(data), depth=0)
+            return _texts(data, len(data), transfer_syntax, wanted)
         except struct.error:
             raise NotWhole(f"it breaks off in the middle of an element, after {len(data)} bytes") from None
-        if end != len(data) or not len(data):
-            raise NotWhole(f"it has {len(data)} bytes, {len(data) - end} of them outside any element")
-        return walk.found
+
+
+def _texts_of_head(file: FileIO, offset: int, transfer_syntax: str, wanted: dict[tuple[int, int], str]) -> dict[str, str] | None:
+    """The same from the first bytes alone, as most objects end with one long element; None where these do not tell."""
+    size = os.fstat(file.fileno()).st_size - offset
+    if transfer_syntax == DEFLATED or size <= 0:
+        return None
+    try:
+        return _texts(os.pread(file.fileno(), _HEAD, offset), size, transfer_syntax, wanted)
+    except (NotWhole, struct.error):
+        return None
+
+
+def _texts(data: bytes | memoryview, size: int, transfer_syntax: str, wanted: dict[tuple[int, int], str]) -> dict[str, str]:
+    """`data`: the whole of a data set of that size, or its beginning; struct.error where an element begins behind it."""
+    walk = _Walk(data, size, explicit=transfer_syntax != IMPLICIT, order=">" if transfer_syntax == BIG_ENDIAN else "<", wanted=wanted)
+    end = walk.elements(0, size, depth=0)
+    if end != size or not size:
+        raise NotWhole(f"it has {size} bytes, {size - end} of them outside any element")
+    return walk.found
 
 
 @contextmanager
@@ -82,37 +105,43 @@ def _inflate(source, target) -> None:
 class _Walk:
     """One pass over a data set. `found` fills with the wanted texts of the outermost level."""
 
-    def __init__(self, data: memoryview, explicit: bool, order: str, wanted: dict[tuple[int, int], str]) -> None:
-        self.data, self.explicit, self.wanted, self.found = data, explicit, wanted, {}
-        self.tag, self.short, self.long = struct.Struct(order + "HH"), struct.Struct(order + "H"), struct.Struct(order + "L")
+    def __init__(self, data: bytes | memoryview, size: int, explicit: bool, order: str, wanted: dict[tuple[int, int], str]) -> None:
+        self.data, self.size, self.explicit, self.wanted, self.found = data, size, explicit, wanted, {}
+        self.tag, self.long = struct.Struct(order + "HH"), struct.Struct(order + "L")
+        self.head = struct.Struct(order + "HH2sH")
 
     def elements(self, at: int, end: int, depth: int, explicit: bool | None = None) -> int:
         """Walk elements from `at` to `end`, or to the delimiter of an item of undefined length; return where the walk ended."""
         explicit = self.explicit if explicit is None else explicit
+        read_head, data, wanted = self.head.unpack_from, self.data, () if depth else self.wanted
         while at < end:
-            tag = self.tag.unpack_from(self.data, at)
-            if tag == _ITEM_END:
+            group, number, kind, length = read_head(data, at)
+            start = at + 8
+            if (group, number) == _ITEM_END:
                 if not depth:
                     raise NotWhole("an item ends that never began")
-                return at + 8
-            start, length, kind = self._head(at, explicit)
-            at = self._undefined(tag, start, kind, depth, explicit) if length == _UNDEFINED else start + length
+                return start
+            if not explicit or kind not in _SHORT:
+                start, length, kind = self._long_head(at, explicit, kind)
+            at = self._undefined((group, number), start, kind, depth, explicit) if length == _UNDEFINED else start + length
             if at > end:
-                raise NotWhole(f"element ({tag[0]:04X},{tag[1]:04X}) claims {length} bytes, {at - end} more than there are")
-            if not depth and tag in self.wanted and length != _UNDEFINED:
-                self.found[self.wanted[tag]] = bytes(self.data[start:at][:1024]).decode("ascii", "replace").strip(" \0")
+                raise NotWhole(f"element ({group:04X},{number:04X}) claims {length} bytes, {at - end} more than there are")
+            if (group, number) in wanted and length != _UNDEFINED:
+                self.found[wanted[group, number]] = self._text(start, at)
         return at
 
-    def _head(self, at: int, explicit: bool) -> tuple[int, int, bytes]:
-        """Where the value begins, its length, and its VR (b"" where the syntax does not say it)."""
+    def _long_head(self, at: int, explicit: bool, kind: bytes) -> tuple[int, int, bytes]:
+        """Where the value begins, its length in four bytes, and its VR (b"" where the syntax does not say it)."""
         if not explicit:
             return at + 8, self.long.unpack_from(self.data, at + 4)[0], b""
-        kind = bytes(self.data[at + 4:at + 6])
-        if kind in _SHORT:
-            return at + 8, self.short.unpack_from(self.data, at + 6)[0], kind
-        if not (len(kind) == 2 and kind.isalpha() and kind.isupper()):
+        if not (kind.isalpha() and kind.isupper()):
             raise NotWhole(f"there is no element where one should begin, {at} bytes from the start")
         return at + 12, self.long.unpack_from(self.data, at + 8)[0], kind
+
+    def _text(self, start: int, end: int) -> str:
+        if end > len(self.data):
+            raise struct.error("behind the bytes that are at hand")
+        return bytes(self.data[start:end][:1024]).decode("ascii", "replace").strip(" \0")
 
     def _undefined(self, tag: tuple[int, int], at: int, kind: bytes, depth: int, explicit: bool) -> int:
         """Walk the items of a sequence, or the fragments of encapsulated pixels, to their delimiter."""
@@ -133,7 +162,7 @@ class _Walk:
         return at + 8
 
     def _item(self, at: int, depth: int, explicit: bool) -> int:
-        end = self.elements(at, len(self.data), depth, explicit)
+        end = self.elements(at, self.size, depth, explicit)
         if self.tag.unpack_from(self.data, end - 8) != _ITEM_END:
             raise NotWhole("an item has no end")
         return end

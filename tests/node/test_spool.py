@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import zlib
 
 import pytest
@@ -8,6 +9,7 @@ from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from node.errors import SpoolError
+from node.folder_sync import FolderSyncs, sync_folder
 from node.spool import _WANTED, CANNOT_UNDERSTAND, NOT_AS_ANNOUNCED, OUT_OF_RESOURCES, Placed, Spool, _data_set_offset, is_uid
 from node.wholeness import NotWhole, texts_of
 
@@ -141,6 +143,39 @@ def test_a_disk_that_fills_while_writing_is_out_of_resources(spool, mr, encoded)
     assert error.value.status == OUT_OF_RESOURCES and _everything(spool) == []
 
 
+def test_a_name_that_may_not_last_is_no_success_and_new_when_it_comes_again(spool, put, mr):
+    def fails(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    put(mr(number=2))
+    good, spool._syncs = spool._syncs, FolderSyncs(fails)
+    for number in (1, 2):  # linked, but not known to last; a repeat
+        with pytest.raises(SpoolError, match="Input/output error") as error:
+            put(mr(number=number))
+        assert error.value.status == OUT_OF_RESOURCES and list(spool.incoming.iterdir()) == []
+    spool._syncs = good
+    assert [put(mr(number=number)).placed for number in (1, 1, 2)] == [Placed.NEW, Placed.REPEAT, Placed.REPEAT]
+
+
+def test_a_new_folder_that_may_not_last_is_no_success(spool, put, mr):
+    def fails(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    spool._syncs = FolderSyncs(fails)
+    with pytest.raises(SpoolError):
+        put(mr())
+    synced = []
+    spool._syncs = FolderSyncs(lambda folder: (synced.append(folder.name), sync_folder(folder)))
+    assert put(mr()).placed is put(mr(number=2)).placed is Placed.NEW
+    assert synced == ["spool", "1.2.3.4", "1.2.3.4"]
+
+
+def test_a_study_that_another_program_removed_meanwhile_is_made_again(spool, put, mr):
+    put(mr())
+    shutil.rmtree(spool.folder_of("1.2.3.4"))
+    assert put(mr(number=2)).placed is Placed.NEW and len(spool.instances("1.2.3.4")) == 1
+
+
 def test_half_received_objects_are_swept(spool, tmp_path, mr):
     part = spool.begin(mr().SOPClassUID, mr().SOPInstanceUID, ExplicitVRLittleEndian)
     part.write(b"half")
@@ -162,6 +197,20 @@ def test_a_removed_study_is_gone_and_may_come_again(spool, put, mr):
     spool.remove("1.2.3.4")
     assert spool.studies() == [] and _everything(spool) == []
     assert put(mr()).placed is Placed.NEW
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("filling", [0, 2**16 - 700, 2**16 - 300, 2**16, 2**17])
+def test_a_long_header_is_walked_to_its_end_too(spool, put, mr, encoded, implicit, filling):
+    """Wherever the header ends within or behind what is read at first."""
+    ds = mr()
+    ds.private_block(0x29, "MAKER", create=True).add_new(1, "OB", bytes(filling - filling % 2))
+    syntax, data = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian, encoded(ds, implicit=implicit)
+    for cut in (1, 60, 131):
+        with pytest.raises(SpoolError) as error:
+            put(ds, syntax, data=data[:-cut])
+        assert error.value.status == CANNOT_UNDERSTAND
+    assert put(ds, syntax, data=data).placed is Placed.NEW
 
 
 @pytest.mark.parametrize(("text", "valid"), [
