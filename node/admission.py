@@ -1,6 +1,7 @@
 """Who may open an association: the A-ASSOCIATE-RQ read from its bytes, and the answer of PS3.8 9.3.4 to one that is refused.
 
-Calling AE title, called AE title and address are judged together, before the library sees a byte. A request that cannot be read is no
+Calling AE title, called AE title, address and, where the settings bind a caller to one, certificate are judged together, before the library
+sees a byte. A request that cannot be read is no
 request; it is a ValueError, and its connection is aborted (PS3.8 table 9-10, state 2, action AA-1). pynetdicom 3.0.4
 accepts any application context (seen), looks at no address, and starts three threads before it refuses a caller.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node.certificates import Identity
 from node.settings import Listener, is_loopback
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -44,12 +46,16 @@ class Rejection:
 
 
 UNKNOWN_CALLER = Rejection(1, 1, 3, "not on the list of accepted callers")
+WITHOUT_CERTIFICATE = Rejection(1, 1, 3, "this caller is bound to a certificate, and called without TLS")
+OTHER_CERTIFICATE = Rejection(1, 1, 3, "this caller is bound to another certificate than the one that it showed")
 UNKNOWN_CALLED = Rejection(1, 1, 7, "the called AE title is not the title of this node")
 UNKNOWN_CONTEXT = Rejection(1, 1, 2, "the application context is not that of DICOM")
 UNKNOWN_VERSION = Rejection(1, 2, 2, "the protocol version is not 1")
 TOO_MANY = Rejection(2, 3, 2, "as many associations as allowed are open")
 TOO_MANY_OF_ADDRESS = Rejection(2, 3, 2, "as many associations as allowed are open from this address")
-ABOUT_IDENTITY = (UNKNOWN_CALLER, UNKNOWN_CALLED)  # who asks is not who may; the others are about how, or how much, is asked
+ABOUT_IDENTITY = (  # who asks is not who may; the others are about how, or how much, is asked
+    UNKNOWN_CALLER, UNKNOWN_CALLED, WITHOUT_CERTIFICATE, OTHER_CERTIFICATE,
+)  # fmt: skip
 
 
 def request_of(pdu: bytes) -> Request:
@@ -79,18 +85,26 @@ def _title(raw: bytes) -> str:
     return raw.decode("ascii", "replace").strip(" \0")
 
 
-def rejection_of(request: Request, address: str, rules: Listener) -> Rejection | None:
-    """Why this caller is refused; None where it may come in. Who asks without being known learns nothing but that."""
+def rejection_of(request: Request, address: str, rules: Listener, identity: Identity | None = None) -> Rejection | None:
+    """Why this caller is refused; None where it may come in. Who asks without being known learns nothing but that.
+
+    `identity`: whose certificate it showed; None without TLS.
+    """
     if not request.version_1:
         return UNKNOWN_VERSION
     if request.application_context != APPLICATION_CONTEXT:
         return UNKNOWN_CONTEXT
-    if not _is_known(request.calling, address, rules):
-        return UNKNOWN_CALLER
+    if stranger := _stranger(request.calling, address, rules, identity):
+        return stranger
     return None if request.called == rules.ae_title else UNKNOWN_CALLED
 
 
-def _is_known(title: str, address: str, rules: Listener) -> bool:
+def _stranger(title: str, address: str, rules: Listener, identity: Identity | None) -> Rejection | None:
     if not rules.accept:
-        return is_loopback(rules.host)
-    return any(one.allows(title, address) for one in rules.accept)
+        return None if is_loopback(rules.host) else UNKNOWN_CALLER
+    listed = [one for one in rules.accept if one.allows(title, address)]
+    if not listed:
+        return UNKNOWN_CALLER
+    if any(not one.certificate or (identity and identity.has(one.certificate)) for one in listed):
+        return None
+    return OTHER_CERTIFICATE if identity else WITHOUT_CERTIFICATE

@@ -12,9 +12,10 @@ import functools
 import socket
 from collections.abc import Iterator, Sequence
 
-from node.errors import DeliveryError, RefusedError, UnreachableError
+from node.errors import CertificateError, DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
 from node.sockets import use_poll
+from node.tls import Caller, credentials_of
 
 EXPLICIT, IMPLICIT, VERIFICATION = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.1"
 _TRANSIENT = 2
@@ -42,22 +43,35 @@ def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, st
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
+    caller = _over_tls(peer)
     opened = [(evt.EVT_CONN_OPEN, functools.partial(_limit, timeout_s=timeout_s)), (evt.EVT_CONN_OPEN, use_poll)]
     try:
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[*opened, *handlers])
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[*opened, *handlers],
+                                   tls_args=caller and (caller, peer.host))
     except Exception as error:
         raise UnreachableError(f"{called(peer)} cannot be called: {error}.") from error
     try:
         if not association.is_established and not association.rejected_contexts:
-            raise _refusal(peer, association)
+            raise _refusal(peer, association, caller.trouble if caller else "")
         yield association
     finally:
         if association.is_established:
             association.release()
 
 
-def _refusal(peer: Destination, association) -> DeliveryError:
+def _over_tls(peer: Destination) -> Caller | None:
+    if not peer.tls or peer.shown is None:
+        return None
+    try:
+        return Caller(credentials_of(peer.shown), peer.certificate)
+    except CertificateError as error:
+        raise UnreachableError(f"{called(peer)} cannot be called over TLS: {error}") from error
+
+
+def _refusal(peer: Destination, association, trouble: str) -> DeliveryError:
     answer = association.acceptor.primitive
+    if trouble:
+        return UnreachableError(f"{called(peer)} cannot be called over TLS: {trouble}.")
     if not association.is_rejected or answer is None:
         return UnreachableError(f"{called(peer)} cannot be reached, or ended the association at once.")
     kind = UnreachableError if answer.result == _TRANSIENT else RefusedError

@@ -2,6 +2,7 @@
 
 BetzError
 ├── SettingsError        the settings file is wrong: names the key
+├── CertificateError     certificate, key or authorities cannot be used: the reason
 ├── StudyError           what arrived cannot be analysed as a study: the reason
 │   └── MixedStudyError  two patients, or two studies, where one was expected
 ├── SpoolError           an instance could not be stored; carries the C-STORE status
@@ -29,6 +30,10 @@ class BetzError(Exception):
 
 class SettingsError(BetzError):
     """The settings file is wrong."""
+
+
+class CertificateError(BetzError):
+    """Certificate, key or authorities cannot be used."""
 
 
 class StudyError(BetzError):

@@ -3,8 +3,8 @@
 A sender hears 0000 only when the object is whole and durable in the spool; what cannot be stored is refused with the right status, and
 C-ECHO is answered all the same. Data goes to the disk as it comes, so memory does not grow with the object. pynetdicom does the talking;
 what it leaves open to a network is mended beside it: `transport` looks after connections until they ask for an association, `admission`
-says who may have one, `upper_layer` and `sockets` bound PDUs and time, `reception` the bytes of a message. The traffic is not encrypted:
-the network must be one that can be trusted.
+says who may have one, `upper_layer` and `sockets` bound PDUs and time, `reception` the bytes of a message. With certificates under [tls]
+all of it goes over TLS (`tls`); without them the network must be one that can be trusted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from node.settings import Listener as Rules
 from node.settings import Settings
 from node.sockets import Socket
 from node.spool import Spool
+from node.tls import credentials_of
 from node.transport import HANG_UP_S, Server, allow_descriptors
 from node.upper_layer import Checkpoint, UpperLayer
 
@@ -94,10 +95,12 @@ def listen(settings: Settings, spool: Spool, on_stored: Callable[[str], None],
         ae.add_supported_context(reports[0], scu_role=True, scp_role=True)
         handlers += reports[1]
     place, handler = (rules.host, rules.port), _handler(spool, rules, on_stored)
+    credentials = credentials_of(settings.tls) if settings.tls.is_on else None
     try:
-        server = ae.make_server(place, evt_handlers=handlers, server_class=Server, request_handler=handler, rules=rules)
+        server = ae.make_server(place, evt_handlers=handlers, server_class=Server, request_handler=handler, rules=rules,
+                                credentials=credentials)
     except OSError as error:
-        raise BetzError(_why_not(error, *place)) from error
+        raise BetzError(_why_not(error, *place, rules.plain_port)) from error
     threading.Thread(target=server.serve_forever, args=(0.2,), name="listener", daemon=True).start()
     ae._servers.append(server)  # as AE.start_server does; `shutdown` takes it out
     return Listener(server)
@@ -122,9 +125,10 @@ def _entity(settings: Settings) -> AE:
     return ae
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
+def _why_not(error: OSError, host: str, port: int, plain_port: int) -> str:
+    port, setting = (f"{port} or {plain_port}", "port or plain_port") if plain_port else (port, "port")
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is in use by another program; stop it, or give [listener] port another number."
+        return f"Port {port} on {host} is in use by another program; stop it, or give [listener] {setting} another number."
     if error.errno == errno.EACCES:
         return f"Port {port} needs a privilege that this user has not; give [listener] port a number of 1024 or more."
     return f"The node cannot listen on {host}, port {port}: {error.strerror or error}."

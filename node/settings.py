@@ -18,15 +18,20 @@ from typing import Any, get_type_hints
 
 from node.errors import SettingsError
 from node.language import LANGUAGES
+from node.trust import fingerprint_in, trust_problem
 from node.web_address import address_problem, is_loopback
 
 
 @dataclass(frozen=True)
 class Accept:
-    """A caller that may send: its AE title, and the IP address or network (192.0.2.0/24) that it calls from."""
+    """A caller that may send: its AE title, and the IP address or network (192.0.2.0/24) that it calls from.
+
+    `certificate`: the name or the SHA-256 fingerprint of the one certificate that it must show; empty where any will do.
+    """
 
     ae_title: str
     address: str
+    certificate: str = ""
 
     def allows(self, ae_title: str, address: str) -> bool:
         return ae_title.strip() == self.ae_title and _ip(address) in ipaddress.ip_network(self.address, strict=False)
@@ -36,12 +41,14 @@ class Accept:
 class Listener:
     """Who may send to the node, where it listens, and what one peer may take of it.
 
-    A connection is any TCP connection; it becomes an association when its request was whole in time and was accepted.
+    A connection is any TCP connection; it becomes an association when its request was whole in time and was accepted. With certificates
+    under [tls] `port` is for TLS only; `plain_port` is then a second one without, 0 for none.
     """
 
     ae_title: str = "BETZ"
     host: str = "127.0.0.1"
     port: int = 11112
+    plain_port: int = 0
     max_pdu: int = 131072
     maximum_object_gib: float = 4.0
     associations_at_once: int = 64
@@ -52,6 +59,24 @@ class Listener:
     pdu_timeout_s: float = 30.0
     idle_timeout_s: float = 60.0
     accept: tuple[Accept, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What the node shows of itself, and whom it believes (PS3.15 B.12, B.13). Without a certificate nothing is encrypted.
+
+    `certificate`: a PEM file with the node's own, and those between it and its authority. `authorities`: whose certificates are accepted.
+    """
+
+    certificate: Path | None = None
+    key: Path | None = None
+    authorities: Path | None = None
+    profile: str = "b.12"
+    warn_days: float = 30.0
+
+    @property
+    def is_on(self) -> bool:
+        return self.certificate is not None
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,8 @@ class Destination:
 
     `commitment`: it is asked to commit itself to keep them (PS3.4 J). `query`: a C-FIND that finds them is the proof, alone, or where the
     peer does not offer storage commitment. With `url` it is a DICOMweb service (PS3.18) instead, and what follows it is for that alone.
+    `tls`: it is called over TLS; `certificate` is the name or the SHA-256 fingerprint that its certificate must have, empty for the name of
+    `host`. `shown`: what the node shows of itself, from [tls].
     """
 
     name: str
@@ -142,6 +169,9 @@ class Destination:
     port: int = 0
     commitment: bool = False
     query: bool = False
+    tls: bool = False
+    certificate: str = ""
+    shown: Tls | None = field(default=None, metadata={"is_no_key": True})
     url: str = ""
     authorities: Path | None = None
     client_certificate: Path | None = None
@@ -160,6 +190,7 @@ class Settings:
     """All of it. `source` is the file, None where the defaults hold."""
 
     listener: Listener = Listener()
+    tls: Tls = Tls()
     study: StudyRules = StudyRules()
     worker: Worker = Worker()
     sender: Sender = Sender()
@@ -171,10 +202,11 @@ class Settings:
 
 
 _TABLES = {
-    "listener": Listener, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results, "audit": Audit,
+    "listener": Listener, "tls": Tls, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results,
+    "audit": Audit,
 }  # fmt: skip
 _LISTS = {"listener.accept": Accept, "destination": Destination}
-_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a folder in quotes"}
+_NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a path in quotes"}
 _RANGES = {
     "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "associations_per_address": (1, 500),
     "connections_at_once": (1, 50000), "connections_per_address": (1, 50000), "maximum_object_gib": (0.001, 1024),
@@ -183,6 +215,7 @@ _RANGES = {
     "proof_wait_s": (1, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
     "maximum_gib": (0.001, 1024), "keep_days": (0, 36500),
+    "plain_port": (0, 65535), "warn_days": (0, 3650),
 }
 
 
@@ -209,11 +242,12 @@ def _settings(table: dict[str, Any], base: Path) -> Settings:
         if name not in known:
             raise SettingsError(f"there is no table [{name}].{_suggestion(name, known)}")
     parts = {name: _read(kind, _table(table.get(name, {}), name), name, base) for name, kind in _TABLES.items()}
-    return Settings(**parts, destination=_list(table.get("destination", []), "destination", base))
+    peers = _list(table.get("destination", []), "destination", base)
+    return Settings(**parts, destination=tuple(replace(peer, shown=parts["tls"]) if peer.tls else peer for peer in peers))
 
 
 def _read(kind: type, table: dict[str, Any], where: str, base: Path) -> Any:
-    types, given = get_type_hints(kind), {}
+    types, given = {key: hint for key, hint in get_type_hints(kind).items() if key not in _no_keys(kind)}, {}
     for key, value in table.items():
         if key not in types:
             raise SettingsError(f"[{where}] has no key {key!r}.{_suggestion(key, list(types))}")
@@ -222,6 +256,10 @@ def _read(kind: type, table: dict[str, Any], where: str, base: Path) -> Any:
         if needed.name not in given and needed.default is MISSING and needed.default_factory is MISSING:
             raise SettingsError(f"[[{where}]] needs the key {needed.name!r}.")
     return kind(**given)
+
+
+def _no_keys(kind: type) -> set[str]:
+    return {one.name for one in fields(kind) if one.metadata.get("is_no_key")}
 
 
 def _value(value: Any, kind: type, where: str, key: str, base: Path) -> Any:
@@ -245,7 +283,11 @@ def _bad_text(key: str, value: str) -> str | None:
             ipaddress.ip_network(value, strict=False)
         except ValueError:
             return "it must be an IP address or network, for example 192.0.2.10 or 192.0.2.0/24"
-    return None if value.strip() or key == "institution" else "it must not be empty"
+    if key == "certificate" and re.fullmatch(r"(?i)(sha256:.*|[0-9a-f]{2}(:[0-9a-f]{2}){7,})", value) and not fingerprint_in(value):
+        return "a SHA-256 fingerprint has 64 hexadecimal digits, in pairs with colons or without"
+    if key == "profile" and value not in ("b.12", "b.13"):
+        return 'there is "b.12" and "b.13"'
+    return None if value.strip() or key in ("institution", "certificate") else "it must not be empty"
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -283,6 +325,8 @@ def _checked(settings: Settings) -> Settings:
             raise SettingsError(f"[[destination]] {reason}")
     if settings.audit.key and not settings.audit.certificate:
         raise SettingsError("[audit] key is given without its certificate.")
+    if reason := trust_problem(settings):
+        raise SettingsError(reason)
     return settings
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import time
 
 from pynetdicom import evt
@@ -18,9 +17,9 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from node.log import log
+from node.tls import Endpoint
 
 _ROOM = 2**18  # bytes; grows where a PDU may be longer
-_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _RINGS = 1024  # bytes; as many as may have been rung
 
 
@@ -37,7 +36,7 @@ class PolledSocket(AssociationSocket):
         except (OSError, ValueError):  # closed
             self.event_queue.put("Evt17")
             return False
-        return bool(poll.poll(0)) or (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0)
+        return self.socket.is_ready() if isinstance(self.socket, Endpoint) else bool(poll.poll(0))
 
 
 def use_poll(event: evt.Event) -> None:
@@ -79,7 +78,7 @@ class Socket(AssociationSocket):
 
     def _has_pending(self) -> bool:
         """TLS took more from the connection than was asked of it."""
-        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+        return isinstance(self.socket, Endpoint) and self.socket.pending() > 0
 
     def _is_open(self) -> bool:
         if self.socket is None or not self._is_connected:
@@ -114,7 +113,7 @@ class Socket(AssociationSocket):
         self._make_room()
         try:
             count = self.socket.recv_into(self._room[self._end:])
-        except _AGAIN:
+        except BlockingIOError:
             return wait_ms > 0 and self.wait(wait_ms) and self.take(0)
         if not count:
             raise ConnectionError("the peer hung up")
@@ -149,7 +148,7 @@ class Socket(AssociationSocket):
     def _send_all(self, rest: memoryview) -> None:
         until = time.monotonic() + self._send_timeout_s
         while rest:
-            with contextlib.suppress(*_AGAIN):
+            with contextlib.suppress(BlockingIOError):
                 rest = rest[self.socket.send(rest):]
                 continue
             left_ms = int((until - time.monotonic()) * 1000)

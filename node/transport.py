@@ -3,7 +3,8 @@
 One thread looks after every connection that is no association yet (PS3.8 state 2) or that was refused and has not hung up (state 13).
 A connection that asks for nothing in time is closed; one that sends anything but an A-ASSOCIATE-RQ is aborted; a caller that may not
 come in hears why (PS3.8 9.3.4). Each is said in the log (`refusals`). Where there are too many, in all or from one address, the oldest
-that has not asked yet makes room: an association is never closed for a newcomer.
+that has not asked yet makes room: an association is never closed for a newcomer. A TLS handshake is a part of that time: it goes on as
+bytes come, in the same loop, and a caller without a certificate that is believed does not get past it.
 
 What pynetdicom 3.0.4 does instead, seen on a plain `AE.start_server`: eleven connections that send three bytes and stop keep everyone
 else out for good, as their threads wait in recv() and count as associations; a PDU that claims 4 GiB is read as far as the sender goes;
@@ -17,6 +18,7 @@ import errno
 import resource
 import selectors
 import socket
+import ssl
 import threading
 import time
 from typing import Any
@@ -35,9 +37,11 @@ from node.admission import (
     rejection_of,
     request_of,
 )
+from node.certificates import Identity
 from node.log import log
 from node.refusals import Refusals
 from node.settings import Listener
+from node.tls import HANDSHAKE, Credentials, Endpoint, reason_of
 
 HANG_UP_S = 5.0  # how long a peer that was refused or aborted may take to close: the ARTIM timer of PS3.8 9.1.5
 ANSWER_AFTER_S = 0.05  # pynetdicom as the caller takes an answer that comes at once for a connection that failed
@@ -58,8 +62,11 @@ def allow_descriptors(at_most: int = 2**16) -> None:
 class Connection:
     """A connection that is no association: what it sent so far, and until when it may stay."""
 
-    def __init__(self, endpoint: socket.socket, peer: tuple, until: float) -> None:
+    def __init__(self, endpoint: socket.socket, peer: tuple, until: float, credentials: Credentials | None = None) -> None:
         self.endpoint, self.peer, self.until = endpoint, peer, until
+        self.number = endpoint.fileno()
+        self.credentials = credentials  # where a TLS handshake is still to be done
+        self.identity: Identity | None = None
         self.address: str = peer[0]
         self.received = bytearray()
         self.refused = False
@@ -67,12 +74,15 @@ class Connection:
 
 
 class Server(AssociationServer):
-    """The library's server with one loop of its own. `rules` are the settings of the listener."""
+    """The library's server with one loop of its own. `rules` are the settings of the listener.
+
+    With `credentials` its port is for TLS, and `plain_port`, where the rules name one, for callers without.
+    """
 
     request_queue_size = 256
 
-    def __init__(self, *arguments: Any, rules: Listener, **more: Any) -> None:
-        self.rules = rules
+    def __init__(self, *arguments: Any, rules: Listener, credentials: Credentials | None = None, **more: Any) -> None:
+        self.rules, self.credentials = rules, credentials
         self._associations: list[Association] = []
         self._connections: dict[int, Connection] = {}
         self._selector = selectors.DefaultSelector()
@@ -81,15 +91,28 @@ class Server(AssociationServer):
         self.refusals = Refusals()
         super().__init__(*arguments, **more)
         self.socket.setblocking(False)
+        self._plain = self._plain_door()
+
+    def _plain_door(self) -> socket.socket | None:
+        if not self.rules.plain_port:
+            return None
+        try:
+            door = socket.create_server((self.server_address[0], self.rules.plain_port), family=self.address_family, backlog=256)
+        except OSError:
+            self.socket.close()
+            raise
+        door.setblocking(False)
+        return door
 
     # --- the loop
 
     def serve_forever(self, poll_interval: float = 0.2) -> None:
-        self._selector.register(self.socket, selectors.EVENT_READ)
+        for door in filter(None, (self.socket, self._plain)):
+            self._selector.register(door, selectors.EVENT_READ)
         try:
             while not self._stopping:
                 for key, _ in self._selector.select(poll_interval):
-                    self._attend(key.data)
+                    self._attend(key.data, key.fileobj)
                 self._look_at_clock()
         finally:
             for connection in list(self._connections.values()):
@@ -103,15 +126,17 @@ class Server(AssociationServer):
         self._stopping = True
         self._over.wait()
         self.server_close()
+        if self._plain:
+            self._plain.close()
         with contextlib.suppress(ValueError):
             self.ae._servers.remove(self)
 
-    def _attend(self, connection: Connection | None) -> None:
+    def _attend(self, connection: Connection | None, door: socket.socket) -> None:
         """Nothing that one peer sends may end the loop."""
         try:
             if connection is None:
-                self._take_connections()
-            elif connection.endpoint.fileno() in self._connections:  # not one that made room a moment ago
+                self._take_connections(door)
+            elif self._connections.get(connection.number) is connection:  # not one that made room a moment ago
                 self._hear(connection)
         except Exception as error:
             log("connection_failed", address=connection and connection.address, reason=f"{type(error).__name__}: {error}")
@@ -130,27 +155,27 @@ class Server(AssociationServer):
 
     # --- taking connections
 
-    def _take_connections(self) -> None:
+    def _take_connections(self, door: socket.socket) -> None:
         for _ in range(_AT_ONCE):
             try:
-                endpoint, peer = self.socket.accept()
+                endpoint, peer = door.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 return self._without_descriptor(error)
             self._is_short = False
             if self._has_room(peer[0]):
-                self._add(endpoint, peer)
+                self._add(endpoint, peer, None if door is self._plain else self.credentials)
             else:
                 endpoint.close()
                 self.refusals.say("connection_refused", peer[0], "as many connections as allowed are open")
 
-    def _add(self, endpoint: socket.socket, peer: tuple) -> None:
+    def _add(self, endpoint: socket.socket, peer: tuple, credentials: Credentials | None) -> None:
         endpoint.setblocking(False)
         endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection = Connection(endpoint, peer, time.monotonic() + self.rules.request_timeout_s)
-        self._connections[endpoint.fileno()] = connection
+        connection = Connection(endpoint, peer, time.monotonic() + self.rules.request_timeout_s, credentials)
+        self._connections[connection.number] = connection
         self._selector.register(endpoint, selectors.EVENT_READ, connection)
 
     def _has_room(self, address: str) -> bool:
@@ -179,6 +204,8 @@ class Server(AssociationServer):
     # --- hearing a connection
 
     def _hear(self, connection: Connection) -> None:
+        if connection.credentials and not connection.refused and not self._is_secure(connection):
+            return
         try:
             chunk = connection.endpoint.recv(_CHUNK)
         except BlockingIOError:
@@ -191,6 +218,36 @@ class Server(AssociationServer):
         if not connection.refused:
             connection.received += chunk
             self._judge(connection)
+
+    def _is_secure(self, connection: Connection) -> bool:
+        """Go on with the handshake as far as what came allows; True once it is done."""
+        try:
+            if not isinstance(connection.endpoint, Endpoint) and not self._begins_tls(connection):
+                return False
+            connection.endpoint.do_handshake()
+            connection.identity, connection.credentials = connection.endpoint.identity, None
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            waits = selectors.EVENT_WRITE if isinstance(error, ssl.SSLWantWriteError) else selectors.EVENT_READ
+            self._selector.modify(connection.number, waits, connection)
+            return False
+        except OSError as error:
+            is_alert = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)  # a peer that hung up is none
+            self._refuse(connection, b"", f"no TLS: {reason_of(error)}", is_alert)
+            self._say(connection)  # what there is to say, the handshake said
+            return False
+        self._selector.modify(connection.number, selectors.EVENT_READ, connection)
+        return True
+
+    def _begins_tls(self, connection: Connection) -> bool:
+        """A port scan hangs up before its first byte; who asks without TLS is told in the only way that he understands."""
+        first = connection.endpoint.recv(1, socket.MSG_PEEK)
+        if not first:
+            self._close(connection)
+        elif first[0] != HANDSHAKE:
+            self._refuse(connection, ABORTED_BY_USER, f"this port is for TLS, which does not begin with byte {first.hex()}")
+        else:
+            connection.endpoint = connection.credentials.accept(connection.endpoint)
+        return isinstance(connection.endpoint, Endpoint)
 
     def _judge(self, connection: Connection) -> None:
         received = connection.received
@@ -206,7 +263,7 @@ class Server(AssociationServer):
             request = request_of(bytes(received[:6 + length]))
         except ValueError as error:
             return self._refuse(connection, ABORTED_BY_USER, str(error))
-        if rejection := rejection_of(request, connection.address, self.rules) or self._full(connection.address):
+        if rejection := rejection_of(request, connection.address, self.rules, connection.identity) or self._full(connection.address):
             return self._reject(connection, request, rejection)
         self._admit(connection)
 
@@ -236,12 +293,13 @@ class Server(AssociationServer):
         self._associations.append(association)
 
     def _reject(self, connection: Connection, request: Request, rejection: Rejection) -> None:
+        shown = {"certificate": str(connection.identity)} if connection.identity else {}
         self.refusals.say("association_rejected", connection.address, rejection.reason, True, rejection in ABOUT_IDENTITY,
-                          calling=request.calling, called=request.called)
+                          calling=request.calling, called=request.called, **shown)
         self._answer(connection, rejection.pdu)
 
-    def _refuse(self, connection: Connection, pdu: bytes, reason: str) -> None:
-        self.refusals.say("connection_refused", connection.address, reason)
+    def _refuse(self, connection: Connection, pdu: bytes, reason: str, audited: bool = False) -> None:
+        self.refusals.say("connection_refused", connection.address, reason, audited)
         self._answer(connection, pdu)
 
     def _answer(self, connection: Connection, pdu: bytes) -> None:
@@ -252,7 +310,10 @@ class Server(AssociationServer):
         """Say why, and let the peer hang up first: closing at once could take the answer back (RFC 1122 4.2.2.13)."""
         pdu, connection.answer = connection.answer, None
         try:
-            connection.endpoint.send(pdu)
+            if pdu:
+                connection.endpoint.send(pdu)
+            if connection.identity:
+                connection.endpoint.farewell()
             connection.endpoint.shutdown(socket.SHUT_WR)
         except OSError:
             self._close(connection)
@@ -264,5 +325,5 @@ class Server(AssociationServer):
         connection.endpoint.close()
 
     def _forget(self, connection: Connection) -> None:
-        if self._connections.pop(connection.endpoint.fileno(), None):
-            self._selector.unregister(connection.endpoint)
+        if self._connections.pop(connection.number, None):
+            self._selector.unregister(connection.number)

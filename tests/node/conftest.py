@@ -26,7 +26,7 @@ from node.listener import VERIFICATION, listen
 from node.outbox import Outbox
 from node.sender import Sender
 from node.service import JOURNAL
-from node.settings import Audit, Destination, Listener, Settings, Storage
+from node.settings import Audit, Destination, Listener, Settings, Storage, Tls
 from node.settings import Sender as Rules
 from node.spool import Spool
 
@@ -78,8 +78,8 @@ def node(tmp_path):
     """A listening node; calling it again with other settings starts another. Every one is stopped."""
     started = []
 
-    def start(minimum_free_gib=0.0, on_stored=None, **more):
-        settings = Settings(listener=replace(Listener(port=0), **more), storage=Storage(tmp_path, minimum_free_gib))
+    def start(minimum_free_gib=0.0, on_stored=None, tls=None, **more):
+        settings = Settings(replace(Listener(port=0), **more), tls or Tls(), storage=Storage(tmp_path, minimum_free_gib))
         spool, heard = Spool(tmp_path, minimum_free_gib), []
         listener = listen(settings, spool, on_stored or heard.append)
         listener.spool, listener.heard = spool, heard
@@ -127,6 +127,28 @@ def raw_peer():
     yield Closed
     for peer in opened:
         peer.socket.close()
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """An authority that the tests' certificates come from."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def certified(tmp_path, authority):
+    """Settings under [tls] of somebody new, with a certificate of that authority for this machine; the files are written."""
+    def make(name="betz", ca=authority, profile="b.12", **more):
+        folder = tmp_path / "tls"
+        folder.mkdir(exist_ok=True)
+        tls = Tls(folder / f"{name}.pem", folder / f"{name}.key", folder / "authorities.pem", profile)
+        issued = ca.issue_cert("localhost", "127.0.0.1", common_name=name, **more)
+        tls.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        tls.key.write_bytes(issued.private_key_pem.bytes())
+        tls.key.chmod(0o600)
+        authority.cert_pem.write_to_path(tls.authorities)
+        return tls
+    return make
 
 
 @pytest.fixture

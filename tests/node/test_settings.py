@@ -8,8 +8,12 @@ import pytest
 
 from node.errors import SettingsError
 from node.settings import _LISTS, _TABLES, Accept, Settings, read_settings
+from node.trust import fingerprint_in
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "betz.toml"
+
+TLS = "[tls]\ncertificate='a.pem'\nkey='a.key'\nauthorities='all.pem'\n"
+DESTINATION = "[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n"
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def test_every_setting_is_in_the_example():
         sections = re.findall(rf"^#? ?\[+{re.escape(name)}\]+$(.*?)(?=^#? ?\[|\Z)", text, re.MULTILINE | re.DOTALL)
         assert sections, f"config/betz.toml does not show [{name}]"
         shown = set(re.findall(r"^# (\w+) = ", "".join(sections), re.MULTILINE))
-        assert shown == {field.name for field in fields(kind)} - {"accept"}, name
+        assert shown == {field.name for field in fields(kind)} - {"accept", "shown"}, name
 
 
 def test_the_example_shows_the_defaults(settings_of, monkeypatch):
@@ -52,6 +56,7 @@ def test_the_example_shows_the_defaults(settings_of, monkeypatch):
     default = read_settings()
     assert shown.listener.accept == (Accept("SCANNER", "192.0.2.10"),)
     assert [one.name for one in shown.destination] == ["pacs", "archive", "second archive"]
+    assert {**vars(shown.tls), "certificate": None, "key": None, "authorities": None} == vars(default.tls)
     for name in ("study", "worker", "sender", "storage", "results"):
         assert getattr(shown, name) == getattr(default, name)
     assert {**vars(shown.listener), "accept": ()} == vars(default.listener)
@@ -93,6 +98,15 @@ def test_the_commented_example_is_the_default(monkeypatch):
     ("[worker", ["not TOML"]),
     ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n" * 2, ["two destinations", "'a'"]),
     ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=0", ["port is 0"]),
+    ("[tls]\ncertificate = 'a.pem'", ["[tls]", "no key and no authorities"]),
+    (TLS + "profile = 'b.1'", ["profile", "b.12", "b.13"]),
+    ("[listener]\nplain_port = 104", ["plain_port", "port alone"]),
+    (TLS + "[listener]\nport = 104\nplain_port = 104", ["the same"]),
+    (TLS + "[[listener.accept]]\nae_title='A'\naddress='192.0.2.1'\ncertificate='AA:BB:CC:DD:EE:FF:00:11:22'", ["64 hexadecimal"]),
+    ("[[listener.accept]]\nae_title='A'\naddress='192.0.2.1'\ncertificate='mr3'", ["'A'", "[tls]"]),
+    (DESTINATION + "tls = true", ["'a'", "[tls] names no certificate"]),
+    (TLS + DESTINATION + "certificate = 'pacs'", ["'a'", "without TLS"]),
+    (TLS + DESTINATION + "shown = 1", ["destination", "'shown'"]),
 ])
 def test_what_is_wrong_is_named(settings_of, text, words):
     with pytest.raises(SettingsError) as error:
@@ -118,3 +132,11 @@ def test_a_switch_is_off_or_on(settings_of):
 
 def test_a_relative_folder_is_relative_to_the_file(settings_of, tmp_path):
     assert settings_of("[storage]\nfolder = 'data'").storage.folder == tmp_path / "data"
+
+
+def test_certificates_are_relative_to_the_file_and_go_with_the_destinations_that_need_them(settings_of, tmp_path):
+    fingerprint = ":".join(["AB"] * 32)
+    settings = settings_of(TLS + DESTINATION + f"tls = true\ncertificate = '{fingerprint}'")
+    assert settings.tls.is_on and settings.tls.key == tmp_path / "a.key"
+    assert settings.destination[0].shown == settings.tls and fingerprint_in(settings.destination[0].certificate) == "ab" * 32
+    assert settings_of(TLS + DESTINATION).destination[0].shown is None and fingerprint_in("mr3.example.org") is None

@@ -1,0 +1,139 @@
+"""Certificates: who one says its owner is, and whether those of this node are good for a while.
+
+A caller or destination is bound to a certificate by its SHA-256 fingerprint, or by a name in it: its common name, or a DNS name or IP
+address among its alternative names, whole and without wildcards, in capitals or not. Whether an authority vouches for it is decided
+before that, by the TLS handshake. A certificate that cannot be read has a fingerprint only.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import stat
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+from node.errors import BetzError, CertificateError
+from node.settings import Tls
+from node.trust import fingerprint_in
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a certificate says its owner is: a SHA-256 fingerprint in hexadecimal digits, and names in small letters."""
+
+    fingerprint: str
+    names: tuple[str, ...]
+
+    def has(self, binding: str) -> bool:
+        """Is it the certificate that the settings name?"""
+        wanted = fingerprint_in(binding)
+        return self.fingerprint == wanted if wanted else binding.strip().lower() in self.names
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.names) or 'no name'} (sha256:{self.fingerprint})"
+
+
+def identity_of(der: bytes) -> Identity:
+    """The owner of a certificate as it came over the network."""
+    fingerprint = hashlib.sha256(der).hexdigest()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Identity(fingerprint, _names(x509.load_der_x509_certificate(der)))
+    except (ValueError, x509.InvalidVersion):
+        return Identity(fingerprint, ())
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    found = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    try:
+        others = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found += [str(one) for kind in (x509.DNSName, x509.IPAddress) for one in others.get_values_for_type(kind)]
+    except x509.ExtensionNotFound:
+        pass
+    return tuple(dict.fromkeys(name.strip().lower() for name in found if name.strip()))
+
+
+def certificates_in(path: Path) -> list[x509.Certificate]:
+    """All certificates of a PEM file, at least one."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise CertificateError(f"certificates: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CertificateError(f"certificates: {path} holds no certificate that can be read; it must be a PEM file") from None
+
+
+def verdicts(rules: Tls, now: datetime.datetime) -> Iterator[tuple[bool | None, str]]:
+    """For `betz check`: is each thing right (None: not for long), and a sentence about it."""
+    for check in (_own, _key, _authorities):
+        try:
+            yield check(rules, now)
+        except BetzError as error:
+            yield False, str(error)
+
+
+def _own(rules: Tls, now: datetime.datetime) -> tuple[bool | None, str]:
+    certificates = certificates_in(rules.certificate)
+    first = min(certificates, key=lambda one: one.not_valid_after_utc)
+    begins = max(one.not_valid_before_utc for one in certificates)
+    if now > first.not_valid_after_utc:
+        raise CertificateError(f"certificate: {_named(first)} ended on {_day(first)}; every peer refuses it, put a new one into "
+                               f"{rules.certificate}")
+    if now < begins:
+        raise CertificateError(f"certificate: {_named(first)} is not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?")
+    return _ends("certificate", first, rules, now)
+
+
+def _authorities(rules: Tls, now: datetime.datetime) -> tuple[bool | None, str]:
+    certificates = certificates_in(rules.authorities)
+    good = [one for one in certificates if one.not_valid_after_utc >= now]
+    if not good:
+        raise CertificateError(f"authorities: every certificate in {rules.authorities} ended, so no peer is believed")
+    if len(good) < len(certificates):
+        ended = next(one for one in certificates if one not in good)
+        return None, f"authorities: {_named(ended)} ended on {_day(ended)}; take it out of {rules.authorities}"
+    return _ends("authorities", min(good, key=lambda one: one.not_valid_after_utc), rules, now)
+
+
+def _ends(what: str, first: x509.Certificate, rules: Tls, now: datetime.datetime) -> tuple[bool | None, str]:
+    left = first.not_valid_after_utc - now
+    said = f"{what}: {_named(first)} ends on {_day(first)}, in {left.days} days"
+    return (None, f"{said}; see to a new one") if left < datetime.timedelta(days=rules.warn_days) else (True, said)
+
+
+def _key(rules: Tls, now: datetime.datetime) -> tuple[bool, str]:
+    certificate = certificates_in(rules.certificate)[0]
+    try:
+        mode, content = rules.key.stat().st_mode, rules.key.read_bytes()
+        own = load_pem_private_key(content, None).public_key()
+    except OSError as error:
+        raise CertificateError(f"key: {rules.key} cannot be read: {error.strerror}") from None
+    except TypeError:
+        raise CertificateError(f"key: {rules.key} has a password; the node needs it without one, readable by its user only") from None
+    except ValueError:
+        raise CertificateError(f"key: {rules.key} holds no private key that can be read; it must be a PEM file") from None
+    if _bytes(own) != _bytes(certificate.public_key()):
+        raise CertificateError(f"key: {rules.key} is not the key of the certificate in {rules.certificate}")
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise CertificateError(f"key: {rules.key} can be read by every user of this machine; run: chmod 600 {rules.key}")
+    return True, f"key: {rules.key} belongs to the certificate, and others cannot read it"
+
+
+def _bytes(key) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _named(certificate: x509.Certificate) -> str:
+    return (_names(certificate) or (certificate.subject.rfc4514_string() or "a certificate without a name",))[0]
+
+
+def _day(certificate: x509.Certificate) -> str:
+    return f"{certificate.not_valid_after_utc:%Y-%m-%d}"
