@@ -54,8 +54,8 @@ class Outbox:
         partial.write_bytes(data)
         _sync(partial)
         partial.rename(target)
-        _sync_folder(target.parent)
-        _sync_folder(target.parent.parent)
+        sync_folder(target.parent)
+        sync_folder(target.parent.parent)
 
     def keep(self, study: str, out: Path) -> Answer:
         """Take the folder of a finished analysis, durably. `out` is gone afterwards."""
