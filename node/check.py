@@ -29,6 +29,7 @@ def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bo
     yield _checked(lambda: _folder(settings))
     yield _checked(lambda: _disk(settings))
     yield True, sentence_of(settings.worker, places_of(settings.worker, memory_gib()))
+    yield _checked(lambda: keeping(settings))
     yield _checked(lambda: _listener(settings, must_run=False))
     if not settings.destination:
         yield True, "destinations: none is configured; answers stay in the outbox"
@@ -91,6 +92,16 @@ def _port_is_free(host: str, port: int) -> None:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         raise BetzError(f"listener: port {port} on {host} cannot be used: {error.strerror}") from None
+
+
+def keeping(settings: Settings) -> str:
+    """What `keep_days` will do."""
+    days, silent = settings.storage.keep_days, [peer.name for peer in settings.destination if not peer.is_to_prove]
+    if days and (silent or not settings.destination):
+        who = ", ".join(silent) or "no destination"
+        raise BetzError(f"storage: keep_days = {days:g} removes nothing, as {who} {'is asked for no' if silent else 'gives a'} proof; "
+                        "write commitment = true or query = true there, or remove by hand: betz purge")
+    return f"storage: a study is kept {f'{days:g} days after its answer is proven everywhere' if days else 'until betz purge'}"
 
 
 def _destination(settings: Settings, peer: Destination) -> str:

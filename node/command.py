@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
                        ("resend", "send the answer of a study again"), ("cancel", "stop what is still to be done with a study")):
         command(name, _study, text).add_argument("study", metavar="STUDY", help="its UID, or the last digits of it")
         commands.choices[name].set_defaults(name=name)
+    commands.choices["resend"].add_argument("--to", default="", metavar="NAME", help="only to the destination of that name")
     commands.choices["retry"].add_argument("--first", action="store_true", help="before all others that wait")
     one = command("purge", _purge, "remove the studies whose whole answer is at every destination")
     one.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only those delivered at least so many days ago")
@@ -210,7 +211,8 @@ def _study(options: argparse.Namespace) -> None:
     from node import status
 
     act = {"why": status.why_lines, "retry": status.retry, "resend": status.resend, "cancel": status.cancel}[options.name]
-    _lines(act(settings, options.study, **({"first": True} if options.name == "retry" and options.first else {})))
+    more = {"retry": lambda: {"first": options.first}, "resend": lambda: {"destination": options.to}}.get(options.name, dict)
+    _lines(act(settings, options.study, **more()))
 
 
 def _purge(options: argparse.Namespace) -> None:

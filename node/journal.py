@@ -146,12 +146,14 @@ class Journal:
             connection.execute(update(results).where(results.c.study == study, results.c.state == STORED).values(
                 state=DELIVERED, reason="not proven: a person cancelled it"))
 
-    def forget(self, study: str) -> None:
+    def forget(self, study: str, state: str) -> None:
+        """Nothing more is known of a study that was in that state; one that got a new instance meanwhile stays."""
         with self.engine.begin() as connection:
+            if connection.execute(studies.delete().where(studies.c.study == study, studies.c.state == state)).rowcount != 1:
+                return
             connection.execute(results.delete().where(results.c.study == study))
             connection.execute(proofs.delete().where(proofs.c.study == study))
             connection.execute(urgent.delete().where(urgent.c.study == study))
-            connection.execute(studies.delete().where(studies.c.study == study))
 
     def recover(self, spool: Spool, may_run: Callable[[str], bool] = lambda study: False) -> list[str]:
         """Compare with the spool; return a sentence for each correction. `may_run` says which studies really run now."""

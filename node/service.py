@@ -23,6 +23,7 @@ from node.journal import Journal
 from node.listener import listen
 from node.log import log
 from node.outbox import Outbox
+from node.purge import Purge
 from node.sender import Sender
 from node.settings import Settings
 from node.spool import Spool
@@ -45,7 +46,8 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         worker.recover()
         reports = services(lambda report, title: any(sender.hear(report, title) for sender in senders))
         listener = listen(settings, spool, journal.stored, reports)
-        threads = [threading.Thread(target=one.serve, args=(stop,), name=type(one).__name__) for one in (worker, *senders)]
+        served = (worker, Purge(settings, journal, spool, outbox), *senders)
+        threads = [threading.Thread(target=one.serve, args=(stop,), name=type(one).__name__) for one in served]
         for thread in threads:
             thread.start()
         rules = settings.listener

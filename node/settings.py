@@ -116,10 +116,11 @@ def home() -> Path:
 
 @dataclass(frozen=True)
 class Storage:
-    """Where everything is kept, and how much of the disk is left alone."""
+    """Where everything is kept, how much of the disk is left alone, and for how long what is proven to be elsewhere is kept; 0 for ever."""
 
     folder: Path = field(default_factory=home)
     minimum_free_gib: float = 2.0
+    keep_days: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ OUT_OF_RESOURCES, NOT_AS_ANNOUNCED, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
 _WANTED = {(0x0008, 0x0016): "SOPClassUID", (0x0008, 0x0018): "SOPInstanceUID", (0x0020, 0x000D): "StudyInstanceUID",
            (0x0020, 0x000E): "SeriesInstanceUID"}
 
+EMPTY = hashlib.sha256(b"").hexdigest()[:16]  # the version of a study without an instance
+
 
 class Placed(Enum):
     """What became of an instance."""
@@ -117,6 +119,10 @@ class Spool:
 
     def sweep(self) -> int:
         """Remove what an earlier node received half; return how many. Only the node that holds the lock may call it."""
+        for leaving in self.incoming.glob("*.leaving"):  # a removal that was cut off before it was decided
+            self._put_back(leaving)
+        for gone in self.incoming.glob("*.gone"):
+            shutil.rmtree(gone)
         left = [path for path in self.incoming.iterdir() if path.is_file()]
         for path in left:
             path.unlink()
@@ -218,7 +224,7 @@ class Spool:
 
     def version(self, study: str) -> str:
         """A digest of which instances are there. The bytes under a SOP Instance UID never change, so names are enough."""
-        return hashlib.sha256("\n".join(path.name for path in self.instances(study)).encode()).hexdigest()[:16]
+        return _version(self.folder_of(study))
 
     def changed_at(self, study: str) -> float:
         """When the last instance came, in seconds since 1970; 0 where the study is not there."""
@@ -227,14 +233,34 @@ class Spool:
         except FileNotFoundError:
             return 0.0
 
-    def remove(self, study: str) -> None:
-        """Take a study and its conflicts away; at any moment it is there or it is not."""
-        for folder in (self.folder_of(study), self.conflicts_folder / study):
-            self._folders.discard(folder)
-            gone = self.incoming / f"{os.getpid()}.{next(self._numbers)}.gone"
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(gone)
-                shutil.rmtree(gone)
+    def remove(self, study: str, version: str | None = None) -> bool:
+        """Take a study and its conflicts away. False, and its images stay, where one came that `version` does not know.
+
+        It leaves the spool by one rename, so that an instance that comes meanwhile is either seen here or makes the study anew.
+        """
+        leaving, gone = (self.incoming / f"{study}.{end}" for end in ("leaving", f"{os.getpid()}.{next(self._numbers)}.gone"))
+        self._put_back(leaving)
+        self._folders -= {self.folder_of(study), self.conflicts_folder / study}
+        with contextlib.suppress(FileNotFoundError):
+            self.folder_of(study).rename(leaving)
+            if version not in (None, _version(leaving)):
+                self._put_back(leaving)
+                return False
+            leaving.rename(gone)
+            shutil.rmtree(gone)
+        with contextlib.suppress(FileNotFoundError):
+            (self.conflicts_folder / study).rename(gone)
+            shutil.rmtree(gone)
+        return True
+
+    def _put_back(self, leaving: Path) -> None:
+        for path in sorted(leaving.glob("*.dcm")):
+            self._link(path, self.studies_folder / leaving.stem / path.name)
+        shutil.rmtree(leaving, ignore_errors=True)
+
+
+def _version(folder: Path) -> str:
+    return hashlib.sha256("\n".join(path.name for path in sorted(folder.glob("*.dcm"))).encode()).hexdigest()[:16]
 
 
 def _digest(path: Path, offset: int) -> str:

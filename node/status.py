@@ -9,7 +9,6 @@ import shutil
 import time
 from collections import Counter
 from datetime import datetime
-from pathlib import Path
 
 from node import audit_trail
 from node.circuit import is_open
@@ -21,16 +20,15 @@ from node.journal import (
     FAILED,
     PARKED,
     PENDING,
-    PROVEN,
     READY,
     RECEIVING,
-    REPLACED,
     RUNNING,
     STORED,
     SUPERSEDED,
     Journal,
 )
-from node.records import ResultRow, StudyRow
+from node.purge import is_due, lacks_proof, remove
+from node.records import ResultRow
 from node.service import is_running, open_storage
 from node.settings import Settings
 
@@ -132,15 +130,19 @@ def retry(settings: Settings, study: str, first: bool = False) -> list[str]:
     return [f"Study {row.study} is ready to be analysed{' before the others' if first else ' again'}.", *_if_stopped(settings)]
 
 
-def resend(settings: Settings, study: str) -> list[str]:
-    """Send the answer of a study again."""
+def resend(settings: Settings, study: str, destination: str = "") -> list[str]:
+    """Send the answer of a study again, to every destination or to the one of that name."""
     journal, _, _ = open_storage(settings)
     row = journal.find(study)
     if row.state in (RECEIVING, READY, RUNNING):
         raise BetzError(f"Study {row.study} is {row.state}; its answer is sent when it is there.")
-    count = journal.resend(row.study)
+    known = {peer.name for peer in settings.destination}
+    if destination and destination not in known:
+        raise BetzError(f"There is no destination {destination!r} in the settings; there is: {', '.join(sorted(known)) or 'none'}.")
+    count = journal.resend(row.study, destination)
     if not count:
-        raise BetzError(f"Study {row.study} has no answer that could be sent; `betz why {row.study}` says more.")
+        to = f" to {destination}" if destination else ""
+        raise BetzError(f"Study {row.study} has no answer that could be sent{to}; `betz why {row.study}` says more.")
     return [f"{count} objects of study {row.study} are to be sent again.", *_if_stopped(settings)]
 
 
@@ -160,18 +162,12 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     """
     journal, spool, outbox = open_storage(settings)
     rows = journal.all()
-    due = [row for row in rows if row.state == DELIVERED and time.time() - row.since >= older_than_days * 86400
-           and row.version == spool.version(row.study)]
-    unproven = [row for row in due if _lacks_proof(journal, row, settings)]
-    gone = [row for row in due if row not in unproven and not spool.conflicts(row.study)]
+    due = [row for row in rows if is_due(row, spool, older_than_days, time.time())]
+    asking = {peer.name for peer in settings.destination if peer.is_to_prove}
+    unproven = [row for row in due if lacks_proof(journal, row, asking)]
     before = shutil.disk_usage(settings.storage.folder).free
     audit_trail.begin(settings)
-    for row in gone:
-        audit_trail.deleted(row.study, spool.instances(row.study))
-        _remove(row, settings.storage.folder)
-        spool.remove(row.study)
-        outbox.remove(row.study)
-        journal.forget(row.study)
+    gone = [row for row in due if row not in unproven and remove(settings, row, journal, spool, outbox)]
     audit_trail.end()
     freed = max(0, shutil.disk_usage(settings.storage.folder).free - before) / 2**30
     kept = Counter(row.state for row in rows if row not in gone)
@@ -183,19 +179,6 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     lines += [f"Study {row.study} was delivered before a proof was asked for, and is kept; send it again with: betz resend {row.study}"
               for row in unproven]
     return lines
-
-
-def _lacks_proof(journal: Journal, row: StudyRow, settings: Settings) -> bool:
-    """True where a destination that is to prove what it has did not, for example as the settings did not ask when it was sent."""
-    asking = {peer.name for peer in settings.destination if peer.is_to_prove}
-    return any(result.answer == row.answer and result.destination in asking and result.state not in (PROVEN, REPLACED)
-               for result in journal.results_of(row.study))
-
-
-def _remove(row: StudyRow, folder: Path) -> None:
-    for log in (folder / "log").glob(f"{row.study}.*"):
-        if log.name in (f"{row.study}.txt", f"{row.study}.failed.txt"):
-            log.unlink()
 
 
 def _if_stopped(settings: Settings) -> list[str]:
