@@ -240,7 +240,8 @@ class Spool:
         """
         leaving, gone = (self.incoming / f"{study}.{end}" for end in ("leaving", f"{os.getpid()}.{next(self._numbers)}.gone"))
         self._put_back(leaving)
-        self._folders -= {self.folder_of(study), self.conflicts_folder / study}
+        for folder in (self.folder_of(study), self.conflicts_folder / study):
+            self._folders.discard(folder)
         with contextlib.suppress(FileNotFoundError):
             self.folder_of(study).rename(leaving)
             if version not in (None, _version(leaving)):
