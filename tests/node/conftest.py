@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import random
+import socket
 import sys
 import threading
 import time
@@ -149,6 +152,15 @@ def certified(tmp_path, authority):
         authority.cert_pem.write_to_path(tls.authorities)
         return tls
     return make
+
+
+@pytest.fixture
+def free_port():
+    """Below those that the system gives to connections and to port 0."""
+    for port in random.Random().sample(range(20000, 32000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 @pytest.fixture

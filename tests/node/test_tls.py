@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import random
-import socket
 import ssl
 
 import pytest
@@ -33,15 +30,6 @@ def tls_peer(raw_peer):
         peer.socket = context.wrap_socket(peer.socket)
         return peer
     return connect
-
-
-@pytest.fixture
-def free_port():
-    """Below those that the system gives to connections and to port 0."""
-    for port in random.Random().sample(range(20000, 32000), 100):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port is free")
 
 
 def _fingerprint(pem_path) -> str:
