@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,16 +73,28 @@ class Outbox:
         sync_folder(self.folder)
         return answer
 
+    def drop(self, study: str, known: Collection[str], since: float) -> None:
+        """Remove the answers of a study that came since then (seconds since 1970) and are not known: nobody was told of them."""
+        for answer in (self.folder / study).glob("*"):
+            if answer.name not in known and answer.stat().st_mtime >= since - 1:
+                shutil.rmtree(answer, ignore_errors=True)
+
     def remove(self, study: str) -> None:
         if is_uid(study):
             shutil.rmtree(self.folder / study, ignore_errors=True)
 
 
 def identity_difference(result: Path, sources: Iterable[Path]) -> str | None:
-    """None where the object says of patient and study what one of its sources says; else the attributes that differ, not their values."""
+    """None where the object says of patient and study what one of its sources says; else the attributes that differ, not their values.
+
+    A source that cannot be read says nothing.
+    """
     mine, different = _identity(result), None
+    if mine is None:
+        return "all of it, as the object cannot be read"
     for source in sources:
-        other = _identity(source)
+        if (other := _identity(source)) is None:
+            continue
         found = [keyword for keyword in _IDENTITY if mine[keyword] != other[keyword]]
         if not found:
             return None
@@ -90,11 +102,14 @@ def identity_difference(result: Path, sources: Iterable[Path]) -> str | None:
     return ", ".join(different) if different else "all of it, as its source is gone"
 
 
-def _identity(path: Path) -> dict[str, str]:
+def _identity(path: Path) -> dict[str, str] | None:
     from pydicom import dcmread
 
-    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY), force=True)
-    return {keyword: str(header.get(keyword) or "").strip().rstrip("^") for keyword in _IDENTITY}
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTITY), force=True)
+        return {keyword: str(header.get(keyword) or "").strip().rstrip("^") for keyword in _IDENTITY}
+    except Exception:  # pydicom raises many kinds on a damaged file
+        return None
 
 
 def _in_order(out: Path) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def decide(series: Series) -> Decision:
         return _decide(series)
     except StudyError as error:
         return Decision(series, "other", error.reason, usable=False)
-    except (AttributeError, TypeError, ValueError, LookupError, NotImplementedError) as error:
+    except Exception as error:  # a value is decoded when it is asked for, and pydicom raises many kinds on a damaged one
         why = say("its headers could not be understood ({error})", error=type(error).__name__)
         return Decision(series, "other", why, (say("{why}: the series was not used", why=why),), usable=False)
 

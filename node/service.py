@@ -43,6 +43,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
             log("swept", objects=swept, reason="half received when an earlier node ended; their senders never heard success")
         worker = Worker(settings, journal, spool, outbox, *in_child(settings, settings.storage.folder / "log"))
         senders = [Sender(settings, peer, journal, spool, outbox) for peer in settings.destination]
+        worker.sweep()
         worker.recover()
         reports = services(lambda report, title: any(sender.hear(report, title) for sender in senders))
         listener = listen(settings, spool, journal.stored, reports)

@@ -115,9 +115,12 @@ def read_study(folder: Path) -> Study:
 
 
 def check_one_patient(study: Study) -> None:
-    """MixedStudyError where the instances of the study name different patients; the sentence names nobody."""
+    """MixedStudyError where the instances name different patients, StudyError where that cannot be read; neither names anybody."""
     headers = [instance.header for series in study.series for instance in series.instances]
-    identities = sorted({_identity(header) for header in headers})
+    try:
+        identities = sorted({_identity(header) for header in headers})
+    except Exception as error:  # pydicom raises many kinds on a damaged value
+        raise StudyError(say("its headers could not be understood ({error})", error=type(error).__name__)) from error
     first = identities[0]
     if any(_are_different(first, other) for other in identities[1:]):
         raise MixedStudyError(
@@ -134,8 +137,16 @@ def patient_of(study: Study) -> Patient:
     age_years = _stated_age_years(header)
     if age_years is None:
         age_years = _age_from_birth_years(header)
-    sex = str(header.get("PatientSex") or "").strip().upper()
+    sex = _said(header, "PatientSex").strip().upper()
     return Patient(age_years, sex if sex in ("F", "M") else None)
+
+
+def _said(header: Dataset, keyword: str) -> str:
+    """The value as text; nothing where it is not there or damaged."""
+    try:
+        return str(header.get(keyword) or "")
+    except Exception:  # pydicom raises many kinds on a damaged value
+        return ""
 
 
 def _files(folder: Path, problems: list[str]) -> list[Path]:
@@ -159,15 +170,16 @@ def _read_into(found: dict[str, _Found], problems: list[str], path: Path, name: 
             file.seek(0)
             header = dcmread(file, stop_before_pixels=True, defer_size=LARGEST_HELD_BYTES, force=True)
             cut_short = _why_cut_short(header, file, path.stat().st_size)
+        sop_class = _sop_class(header)
+        missing = [word for word in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not header.get(word)]
     except Exception as error:  # pydicom raises many kinds on a damaged file; each is the same news to a reader
         problems.append(say(
             "{name} could not be read as DICOM ({kind}: {error}); it was left out.",
             name=name, kind=type(error).__name__, error=str(error),
         ))
         return
-    if _sop_class(header) == MEDIA_STORAGE_DIRECTORY:
+    if sop_class == MEDIA_STORAGE_DIRECTORY:
         return
-    missing = [word for word in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not header.get(word)]
     if missing:
         problems.append(say("{name} has no {attributes}; it was left out.", name=name, attributes=joined(missing, " and no ")))
         return
@@ -219,7 +231,7 @@ def _series(uid: str, instances: dict[str, Instance]) -> Series:
     def order(instance: Instance) -> tuple[int, str]:
         try:
             return int(instance.header.get("InstanceNumber") or 0), str(instance.header.SOPInstanceUID)
-        except (TypeError, ValueError):
+        except Exception:  # no number, or a damaged one
             return 0, str(instance.header.SOPInstanceUID)
 
     return Series(uid, tuple(sorted(instances.values(), key=order)))
@@ -273,7 +285,7 @@ def _why_pixels_are_short(header: Dataset, file: BinaryIO, size: int) -> str | N
 
 
 def _stated_age_years(header: Dataset) -> float | None:
-    match = re.fullmatch(r"(\d{3})([DWMY])", str(header.get("PatientAge") or "").strip().upper())
+    match = re.fullmatch(r"(\d{3})([DWMY])", _said(header, "PatientAge").strip().upper())
     if match is None:
         return None
     return _possible_age_years(int(match[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}[match[2]])
@@ -281,7 +293,7 @@ def _stated_age_years(header: Dataset) -> float | None:
 
 def _age_from_birth_years(header: Dataset) -> float | None:
     try:
-        born, seen = (datetime.strptime(str(header.get(word) or "")[:8], "%Y%m%d") for word in ("PatientBirthDate", "StudyDate"))
+        born, seen = (datetime.strptime(_said(header, word)[:8], "%Y%m%d") for word in ("PatientBirthDate", "StudyDate"))
     except ValueError:
         return None
     return _possible_age_years((seen - born).days / 365.25)

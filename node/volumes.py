@@ -33,6 +33,17 @@ NOT_SOURCE = ("_ph", "_real", "_imaginary", "_ADC", "_FA", "_MoCo", "_Eq", "_ROI
 
 def image_of(series: Series, role: str) -> Image:
     """The image with that role: Diffusion for dwi, TimeSeries for bold, else Volume. StudyError where the series does not carry it."""
+    try:
+        return _image_of(series, role)
+    except (StudyError, MemoryError):
+        raise
+    except Exception as error:  # a value is decoded when it is asked for, and pydicom raises many kinds on a damaged one
+        if getattr(error, "errno", None):
+            raise  # the disk
+        raise StudyError(say("its headers could not be understood ({error})", error=type(error).__name__)) from error
+
+
+def _image_of(series: Series, role: str) -> Image:
     if role == "mrs":
         raise StudyError(say("a spectrum is no image: it has no volume"))
     frames = frames_of(series)

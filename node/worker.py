@@ -82,6 +82,16 @@ class Worker:
             log("recovered", reason=sentence)
         self._recovered = self.clock()
 
+    def sweep(self) -> None:
+        """Remove what an earlier node left of analyses whose end it did not see. Only a node that starts and holds the lock may."""
+        for path in self.work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for row in self.journal.all(RUNNING):
+            self.outbox.drop(row.study, {row.answer, *(result.answer for result in self.journal.results_of(row.study))}, row.started)
+
     def find_ready(self) -> list[str]:
         """receiving → ready for every study that is quiet."""
         receiving = [row.study for row in self.journal.all(RECEIVING)]

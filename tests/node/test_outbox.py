@@ -48,3 +48,8 @@ def test_patient_and_study_must_be_those_of_the_source(tmp_path, mr):
     assert identity_difference(written("r.dcm", PatientName="Somebody^Else"), [source]) == "PatientName"
     assert identity_difference(written("r.dcm", study="1.9"), [source]) == "StudyInstanceUID"
     assert "source is gone" in identity_difference(written("r.dcm"), [])
+    damaged = written("d.dcm", SpecificCharacterSet="ISO_IR 100")
+    damaged.write_bytes(damaged.read_bytes().replace(b"\x08\x00\x05\x00CS", b"\x08\x00\x05\x00IS").replace(b"ISO_IR 100", b"1000000000"))
+    assert identity_difference(written("r.dcm"), [damaged, source]) is None
+    assert "source is gone" in identity_difference(written("r.dcm"), [damaged])
+    assert "cannot be read" in identity_difference(damaged, [source])

@@ -8,7 +8,9 @@ import pytest
 from pydicom import dcmread, uid
 
 from node.errors import MixedStudyError, StudyError
+from node.roles import decide
 from node.study import patient_of, read_studies, read_study
+from node.volumes import image_of
 
 T1 = {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "RepetitionTime": 2300, "EchoTime": 3, "InversionTime": 900, "FlipAngle": 9}
 
@@ -182,3 +184,45 @@ def test_real_studies(realdata):
     assert (patient.age_years, patient.sex) == (31.0, "M")
     patient = patient_of(read_study(realdata / "t1_adult_studyforrest"))  # its PatientAge is "42", without a unit
     assert (patient.age_years, patient.sex) == (47.54, "F")
+
+
+def in_vr(path, keyword, vr, value):
+    """Write an element in a value representation that is not its own."""
+    content = path.read_bytes()
+    dataset = dcmread(path)
+    tag = dataset[keyword].tag
+    place = content.index(tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + dataset[keyword].VR.encode(), 132)
+    end = place + 8 + int.from_bytes(content[place + 6:place + 8], "little")
+    path.write_bytes(content[:place + 4] + vr + len(value).to_bytes(2, "little") + value + content[end:])
+
+
+@pytest.mark.parametrize(("keyword", "vr", "value"), [("SOPClassUID", b"FD", b"1.2.840"), ("SOPInstanceUID", b"ZZ", b"1.2.3.4")])
+def test_a_uid_that_cannot_be_decoded_costs_its_file_only(folder, keyword, vr, value):
+    in_vr(a_file(folder), keyword, vr, value)
+    study = read_study(folder)
+    assert len(study.series[0].instances) == 4
+    assert "could not be read as DICOM" in study.problems[0]
+
+
+@pytest.mark.parametrize(("vr", "value"), [(b"FD", b"123"), (b"FD", b"\0\0\0\0\0\0\xf0\x7f")])
+def test_a_damaged_instance_number_ends_nothing(folder, vr, value):
+    in_vr(a_file(folder), "InstanceNumber", vr, value)
+    assert len(read_study(folder).series[0].instances) == 5
+
+
+def test_a_damaged_identity_is_refused_and_a_damaged_sex_unknown(folder):
+    change(a_file(folder, 0), PatientSex="F")
+    in_vr(a_file(folder, 0), "PatientSex", b"FD", b"F ")
+    assert patient_of(read_study(folder)).sex is None
+    in_vr(a_file(folder), "PatientID", b"FD", b"123")
+    with pytest.raises(StudyError, match="could not be understood"):
+        read_study(folder)
+
+
+def test_a_damaged_header_costs_its_series_only(folder):
+    in_vr(a_file(folder), "ImagePositionPatient", b"FD", b"1.0\\2.0\\3.0")
+    [series] = read_study(folder).series
+    decision = decide(series)
+    assert decision.role == "other" and not decision.usable and "BytesLengthException" in decision.why
+    with pytest.raises(StudyError, match="could not be understood"):
+        image_of(series, "t1")

@@ -129,6 +129,28 @@ def test_an_answer_names_the_one_that_a_reader_may_have_seen(tmp_path):
     assert site.earlier == site.outbox.path_of(STUDY, row.answer) and row.answer != first.answer
 
 
+def test_what_a_killed_node_left_of_an_analysis_is_swept(tmp_path):
+    """SIGKILL between the outbox and the journal: nobody was told of that answer, and the study is analysed again."""
+    site = Site(tmp_path)
+    site.go()
+    known = site.journal.study(STUDY).answer
+    site.now += 60
+    site.arrive("2")
+    site.worker.find_ready()
+    site.now += 31
+    site.worker.find_ready()
+    assert site.journal.start(STUDY)
+    for name, when in (("older", site.now - 500), ("unknown", site.now + 1)):
+        place = site.outbox.path_of(STUDY, name)
+        place.mkdir()
+        os.utime(place, (when, when))
+    (site.worker.work / STUDY / "out").mkdir(parents=True)
+    (site.worker.work / "left.txt").write_text("a temporary file")
+    site.worker.sweep()
+    assert {path.name for path in (tmp_path / "outbox" / STUDY).iterdir()} == {known, "older"}
+    assert not list(site.worker.work.iterdir())
+
+
 def test_an_instance_during_the_run_makes_the_result_void(tmp_path):
     site = Site(tmp_path)
 
