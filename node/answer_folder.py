@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from analysis.outcome import Mask, Outcome
 from analysis.report import Report
 from analysis.volume import Image
+from node.disk import refusal
 from node.errors import StudyError
 
 
@@ -112,5 +113,5 @@ def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
+        why = refusal(error) or error.strerror or type(error).__name__
         raise StudyError(f"The answer cannot be written to {out} ({why}); free some space, or name another folder.") from error

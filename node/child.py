@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.words import say
+from node.disk import REFUSED
 from node.errors import CrashError, JobError
 
 PARENT = "BETZ_PARENT"
@@ -36,9 +37,9 @@ class Limits:
 def run_child(
     command: Sequence[str], limits: Limits, log: Path, stopped: Callable[[], bool] = lambda: False, scratch: Path | None = None
 ) -> None:
-    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so; CrashError where a signal ended it.
-    `log` keeps the last of what it said.
+    """Run to the end. JobError where the child does not end with status 0, or `stopped` says so; CrashError where another start may do.
 
+    `log` keeps the last of what it said.
     `scratch`: the child's folder for temporary files; whoever removes it removes what a killed child left.
     """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
@@ -55,9 +56,12 @@ def run_child(
         listener.join(5)
         with contextlib.suppress(OSError):
             log.write_bytes(bytes(said))
-    if broken or process.returncode:
-        kind = CrashError if not broken and process.returncode < 0 else JobError
-        raise kind(broken or _why(process.returncode, said))
+    if broken:
+        raise JobError(broken)
+    if process.returncode == REFUSED:
+        raise CrashError(say("there was no room on the disk"))
+    if process.returncode:
+        raise (CrashError if process.returncode < 0 else JobError)(_why(process.returncode, said))
 
 
 def die_with_parent() -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from analysis.words import unpacked
 from node import __version__
+from node.child import PARENT
+from node.disk import REFUSED, refusal
 from node.errors import BetzError
 
 
@@ -53,7 +55,7 @@ def _failed(sentence: str, error: BaseException | None = None) -> int:
 
         traceback.print_exception(error)
     print(f"betz: {sentence}", file=sys.stderr)
-    return 1
+    return REFUSED if os.environ.get(PARENT) and refusal(error) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

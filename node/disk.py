@@ -5,12 +5,15 @@ It is asked by writing, as a disk may be full for this user only, or have turned
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+REFUSED = os.EX_IOERR  # exit status of an analysis over which the disk refused
 _TRIAL_BYTES = 2**18
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def trouble(folder: Path, minimum_free_bytes: int = 0) -> str:
@@ -24,4 +27,13 @@ def trouble(folder: Path, minimum_free_bytes: int = 0) -> str:
             os.fsync(file.fileno())
     except OSError as error:
         return f"the disk refuses: {error.strerror or error}"
+    return ""
+
+
+def refusal(error: BaseException | None) -> str:
+    """What the disk said, where an error came from one that is full, read-only or broken; else ""."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            return os.strerror(error.errno)
+        error = error.__cause__ or error.__context__
     return ""

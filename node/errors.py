@@ -6,13 +6,14 @@ BetzError
 ├── StudyError           what arrived cannot be analysed as a study: the reason
 │   └── MixedStudyError  two patients, or two studies, where one was expected
 ├── SpoolError           an instance could not be stored; carries the C-STORE status
+├── JournalError         the journal cannot be read or written now: no room, read-only, locked
 ├── DeliveryError        a result could not be sent
 │   ├── RefusedError     the peer refused for good: sending again will not help
 │   │   └── UnsupportedError  it does not take objects of that SOP class
 │   └── UnreachableError no association could be had, or it was lost
 ├── ControlError         a study cannot be one of the site's own controls: the reason
 └── JobError             an analysis ended without a result: time, memory, its own reason
-    └── CrashError       its process was ended by a signal; another start may succeed
+    └── CrashError       its process was ended by a signal, or the disk refused; another start may succeed
 
 Errors are handled in two places: the engine (per marker) and the worker (per job). The command line prints the sentence and ends
 with status 1; no traceback reaches a person.
@@ -52,6 +53,10 @@ class SpoolError(BetzError):
         self.status = status
 
 
+class JournalError(BetzError):
+    """The journal cannot be read or written now. Nothing that it holds is lost."""
+
+
 class DeliveryError(BetzError):
     """A result could not be sent; another try may succeed."""
 
@@ -77,4 +82,4 @@ class JobError(BetzError):
 
 
 class CrashError(JobError):
-    """The process of an analysis was ended by a signal that the node did not send."""
+    """The process of an analysis was ended by a signal that the node did not send, or found no room on the disk."""

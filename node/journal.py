@@ -15,6 +15,7 @@ taken for done.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
@@ -23,7 +24,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, event, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from node.errors import BetzError
+from node.errors import BetzError, JournalError
 from node.records import CircuitRow, ProofRow, ResultRow, StudyRow, circuits, proofs, results, studies, tables, urgent
 from node.spool import Spool
 
@@ -38,8 +39,10 @@ class Journal:
 
     def __init__(self, place: Path | str, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
+        self._compared: dict[str, tuple[str, float]] = {}
         self.engine = create_engine(f"sqlite:///{place}" if isinstance(place, Path) else place)
         if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "handle_error", _in_words)
             event.listen(self.engine, "connect", _durable)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         tables.create_all(self.engine)
@@ -173,8 +176,15 @@ class Journal:
         return said
 
     def _is_stale(self, row: StudyRow, spool: Spool) -> bool:
-        answered = row.state in (ANSWERED, DELIVERED, PARKED, FAILED)
-        return answered and spool.changed_at(row.study) >= row.started - 1 and row.version != spool.version(row.study)
+        """Whether a study has other instances than its answer. What was compared is compared again only when the folder changed: the
+        clock cannot say which came first, as it may have been put back in between."""
+        changed = spool.changed_at(row.study)
+        if row.state not in (ANSWERED, DELIVERED, PARKED, FAILED) or self._compared.get(row.study) == (row.version, changed):
+            return False
+        if row.version != spool.version(row.study):
+            return True
+        self._compared[row.study] = (row.version, changed)
+        return False
 
     # results
 
@@ -323,3 +333,10 @@ def _durable(connection, _record) -> None:
     connection.isolation_level = None
     for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _in_words(context) -> None:
+    """What SQLite says of its disk or its lock, as a sentence. Any other error is one of the program, and stays as it is."""
+    if isinstance(context.original_exception, sqlite3.OperationalError):
+        raise JournalError(f"The journal cannot be used now: {context.original_exception}. Look at the disk under the storage folder, its "
+                           "free space and its permissions; nothing is lost.") from context.original_exception

@@ -39,7 +39,9 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
     with only_node(settings.storage.folder), _signals(stop), sending(settings):
         audit_trail.settings_compared(settings)
         journal, spool, outbox = open_storage(settings)
-        if swept := spool.sweep():
+        with _writing(settings.storage.folder):
+            swept = spool.sweep()
+        if swept:
             log("swept", objects=swept, reason="half received when an earlier node ended; their senders never heard success")
         worker = Worker(settings, journal, spool, outbox, *in_child(settings, settings.storage.folder / "log"))
         senders = [Sender(settings, peer, journal, spool, outbox) for peer in settings.destination]
@@ -69,16 +71,24 @@ def open_storage(settings: Settings) -> tuple[Journal, Spool, Outbox]:
     """Journal, spool and outbox of the storage folder, made where they are not there yet."""
     folder = settings.storage.folder
     _make(folder)
-    return Journal(folder / JOURNAL), Spool(folder, settings.storage.minimum_free_gib), Outbox(folder)
+    with _writing(folder):
+        return Journal(folder / JOURNAL), Spool(folder, settings.storage.minimum_free_gib), Outbox(folder)
 
 
 def _make(folder: Path) -> None:
     """Patient data lies there: other users of the machine may not look."""
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "lock").touch()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise BetzError(f"The storage folder {folder} cannot be written: {error.strerror}. Name another under [storage] folder.") from error
+        raise BetzError(f"The storage folder {folder} cannot be written: {error.strerror or error}. Make room or make it writable, or name "
+                        "another under [storage] folder.") from error
 
 
 @contextlib.contextmanager
@@ -91,9 +101,8 @@ def only_node(folder: Path) -> Iterator[None]:
         except OSError:
             owner = file.read().strip() or "unknown"
             raise BetzError(f"Another node (process {owner}) already works on {folder}; stop it, or name another folder.") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # for people only; on a full disk the lock holds without it
+            os.pwrite(file.fileno(), f"{os.getpid():<20}".encode(), 0)
         yield
 
 

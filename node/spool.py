@@ -129,7 +129,10 @@ class Spool:
         return len(left)
 
     def has_room(self) -> bool:
-        return shutil.disk_usage(self.incoming).free >= self.minimum_free_bytes
+        try:
+            return shutil.disk_usage(self.incoming).free >= self.minimum_free_bytes
+        except OSError:
+            return False
 
     def begin(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Part:
         """A place for one object; where there is no room, one that swallows and is refused at `commit`."""
@@ -209,7 +212,8 @@ class Spool:
         return was_doubtful
 
     def studies(self) -> list[str]:
-        return sorted(folder.name for folder in self.studies_folder.iterdir() if is_uid(folder.name))
+        """Those of which an instance is there; a full disk may leave a folder without one."""
+        return sorted(folder.name for folder in self.studies_folder.iterdir() if is_uid(folder.name) and _holds_any(folder))
 
     def folder_of(self, study: str) -> Path:
         if not is_uid(study):
@@ -262,6 +266,12 @@ class Spool:
 
 def _version(folder: Path) -> str:
     return hashlib.sha256("\n".join(path.name for path in sorted(folder.glob("*.dcm"))).encode()).hexdigest()[:16]
+
+
+def _holds_any(folder: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return any(entries)
+    return False
 
 
 def _digest(path: Path, offset: int) -> str:

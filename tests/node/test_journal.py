@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from node.errors import BetzError
+from node.errors import BetzError, JournalError
 from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PARKED, PENDING, READY, RECEIVING, SUPERSEDED, Journal
 from node.spool import Spool
 
@@ -141,12 +141,13 @@ def test_after_a_crash_what_ran_is_ready_and_what_was_stored_is_known(tmp_path, 
     assert len(said) == 2 and after.recover(spool) == []
 
 
-def test_an_instance_that_the_journal_missed_is_found(tmp_path, journal, clock):
+@pytest.mark.parametrize("after_s", [5, -86400, 86400])
+def test_an_instance_that_the_journal_missed_is_found_whatever_the_clock_says(tmp_path, journal, clock, after_s):
     spool = _spooled(tmp_path)
     _answered(journal, version=spool.version(STUDY))
     assert journal.recover(spool) == []
     _spooled(tmp_path, name="2.dcm")
-    os.utime(spool.studies_folder / STUDY, (clock.now + 5, clock.now + 5))
+    os.utime(spool.studies_folder / STUDY, (clock.now + after_s, clock.now + after_s))
     assert len(journal.recover(spool)) == 1 and _state(journal) == RECEIVING
 
 
@@ -157,6 +158,17 @@ def test_a_study_is_found_by_the_end_of_its_uid(journal):
     for text, words in (("31", "2 studies"), ("7.7", "No study")):
         with pytest.raises(BetzError, match=words):
             journal.find(text)
+
+
+def test_what_sqlite_says_of_the_disk_is_a_sentence(tmp_path):
+    with pytest.raises(JournalError, match=r"unable to open database file.*nothing is lost"):
+        Journal(tmp_path / "not there" / "journal.sqlite")
+
+
+def test_a_folder_without_an_instance_is_no_study(tmp_path, journal):
+    """A disk that is full between the two steps leaves one behind."""
+    (Spool(tmp_path).studies_folder / STUDY).mkdir()
+    assert journal.recover(Spool(tmp_path)) == [] and journal.study(STUDY) is None
 
 
 def test_the_file_is_a_durable_wal(tmp_path, journal):
