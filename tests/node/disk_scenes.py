@@ -32,7 +32,8 @@ class Site:
         ae.supported_contexts = AllStoragePresentationContexts
         self.pacs = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._receive)])
         peer = Destination("pacs", "PACS", "127.0.0.1", self.pacs.server_address[1])
-        self.settings = Settings(listener=Listener(port=0), study=StudyRules(0.5), storage=Storage(folder / "data", 0.0), destination=(peer,))
+        storage = Storage(folder / "data", 0.0)
+        self.settings = Settings(listener=Listener(port=0), study=StudyRules(0.5), storage=storage, destination=(peer,))
         self.ports: list[int] = []
         node = (self.settings, self.stop, lambda port: (self.ports.append(port), started.set()))
         self.thread = threading.Thread(target=serve, args=node, daemon=True)
