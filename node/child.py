@@ -134,9 +134,8 @@ def _listen(stream, said: bytearray) -> None:
 
 
 def _why(status: int, said: bytearray) -> str:
-    """The reason in words: the signal, or the last sentence that the child said."""
+    """The reason in words: the signal, or the last sentence that the child said. What a library wrote may quote a header."""
     if status < 0:
         return say("the analysis was ended by signal {number} ({name})", number=-status, name=signal.Signals(-status).name)
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    last = lines[-1].removeprefix("betz: ")[:_LONGEST_REASON] if lines else ""
-    return last or say("the analysis ended with status {status} and said nothing", status=status)
+    lines = [line.removeprefix("betz: ").strip() for line in said.decode("utf-8", "replace").splitlines() if line.startswith("betz: ")]
+    return lines[-1][:_LONGEST_REASON] if lines else say("the analysis ended with status {status} and said nothing", status=status)

@@ -19,11 +19,14 @@ from node import __version__
 from node.child import PARENT
 from node.disk import REFUSED, refusal
 from node.errors import BetzError
+from node.log import quiet, unforeseen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
+    if arguments is None:
+        quiet()  # the process is ours
     try:
         status = options.run(options) or 0
         sys.stdout.flush()
@@ -36,17 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BetzError as error:
         return _failed(str(error), error)
     except Exception as error:
-        what = f"{type(error).__name__} in {_place(error)}"
-        return _failed(f"something unforeseen happened: {what}; BETZ_TRACEBACK=1 shows all of it.", error)
-
-
-def _place(error: BaseException) -> str:
-    """Module and line. What a library says may quote the values of a header, and this sentence goes to logs."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).parent.name in ("node", "analysis", "steps", "markers")] or frames
-    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "an unknown place"
+        return _failed(f"something unforeseen happened: {unforeseen(error)}; BETZ_TRACEBACK=1 shows all of it.", error)
 
 
 def _failed(sentence: str, error: BaseException | None = None) -> int:

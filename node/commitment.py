@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from node.association import EXPLICIT, IMPLICIT, associated, called
 from node.errors import DeliveryError, RefusedError, UnreachableError
-from node.log import log
+from node.log import log, uid_in_log
 from node.settings import Destination
 
 SOP_CLASS, SOP_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -92,7 +92,7 @@ def _report(event, hear: Hear, title: str = "") -> tuple[int, None]:
         log("commitment_failed", peer=title, reason=f"a report could not be read or kept ({type(error).__name__})")
         return _PROCESSING_FAILURE, None
     if not known:
-        log("commitment_unknown", peer=title, transaction=report.transaction, reason="the node did not ask this peer so")
+        log("commitment_unknown", peer=title, transaction=uid_in_log(report.transaction), reason="the node did not ask this peer so")
     return (_SUCCESS if known else _PROCESSING_FAILURE), None
 
 

@@ -26,7 +26,7 @@ from pynetdicom.sop_class import uid_to_service_class
 from node.arrivals import Arrivals
 from node.command_set import StoreRequest, store_request, store_response
 from node.errors import SpoolError
-from node.log import log
+from node.log import log, uid_in_log, unforeseen
 from node.spool import CANNOT_UNDERSTAND, Part, Placed, Spool
 from node.upper_layer import INVALID_VALUE
 
@@ -222,7 +222,7 @@ def keep(reception: Reception, part: Part, instance: str) -> int:
         _refused(reception, instance, error.status, str(error))
         return error.status
     except Exception as error:
-        _refused(reception, instance, PROCESSING_FAILURE, f"the node failed ({type(error).__name__}: {error})")
+        _refused(reception, instance, PROCESSING_FAILURE, f"the node failed ({unforeseen(error)})")
         return PROCESSING_FAILURE
     reception.counts[stored.placed] += 1
     reception.arrivals.add(stored, part.sop_class_uid)
@@ -235,7 +235,8 @@ def keep(reception: Reception, part: Part, instance: str) -> int:
 
 
 def _refused(reception: Reception, instance: str, status: int, reason: str) -> None:
-    log("instance_refused", calling=reception.assoc.requestor.ae_title, instance=instance, status=f"{status:04X}", reason=reason)
+    calling = reception.assoc.requestor.ae_title
+    log("instance_refused", calling=calling, instance=uid_in_log(instance), status=f"{status:04X}", reason=reason)
 
 
 def _tell(on_stored: Callable[[str], None], study: str) -> None:
@@ -243,4 +244,4 @@ def _tell(on_stored: Callable[[str], None], study: str) -> None:
     try:
         on_stored(study)
     except Exception as error:
-        log("journal_failed", study=study, reason=f"{type(error).__name__}: {error}")
+        log("journal_failed", study=study, reason=unforeseen(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from node.log import log
+from node.log import log, unforeseen
 
 STEP_S, LONGEST_S = 0.5, 30.0
 
@@ -23,7 +23,7 @@ def rounds(stop: threading.Event, step: Callable[[], object], event: str, pause_
             wait_s, said = pause_s, ""
         except Exception as error:
             wait_s = min(LONGEST_S, wait_s * 2)
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no words'}"
+            reason = unforeseen(error)
             if reason != said:
                 log(event, reason=reason, **fields)
             said = reason

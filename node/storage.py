@@ -17,7 +17,8 @@ from node.errors import BetzError, DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
 
 _CONTEXTS, _LOST_AT_MOST = 126, 2
-_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "OtherPatientIDs", "AccessionNumber")
+_PERSONAL = ("PatientName", "PatientID", "PatientBirthDate", "PatientBirthName", "OtherPatientIDs", "OtherPatientNames", "AccessionNumber",
+             "StudyDescription", "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName")
 _WARNINGS, _TRANSIENT, _CLASS_NOT_SUPPORTED = (0x0001, 0x0107, 0x0111, 0x0116), (0x0110, 0x0213, 0xFE00), 0x0122
 
 
@@ -106,7 +107,7 @@ def _store(association, path: Path, kind: tuple[str, str]) -> Sent:
     try:
         answer = association.send_c_store(path if kind in accepted else dcmread(path))
     except (ValueError, AttributeError, OSError) as error:
-        return Sent(RefusedError(f"{path.name} cannot be encoded: {error}"))
+        return Sent(RefusedError(f"{path.name} cannot be encoded ({type(error).__name__})"))
     except RuntimeError as error:
         raise UnreachableError("The connection was lost.") from error
     if "Status" not in answer:
@@ -138,9 +139,15 @@ def _comment(comment: str, path: Path) -> str:
 
     if not comment:
         return ""
-    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_PATIENT))
-    words = {word for keyword in _PATIENT for word in re.split(r"[\^=\s,]+", str(header.get(keyword) or "").lower()) if len(word) > 1}
-    return "its comment names the patient and is left out" if any(word in comment.lower() for word in words) else comment
+    header = dcmread(path, stop_before_pixels=True, specific_tags=list(_PERSONAL))
+    words = {word for keyword in _PERSONAL for word in re.split(r"[\^=\s,]+", str(header.get(keyword) or "").lower()) if len(word) > 1}
+    return "its comment names the patient and is left out" if any(_names(comment, word) for word in words) else comment
+
+
+def _names(comment: str, word: str) -> bool:
+    """Whether a word is in a text, for longer ones whatever stands between their letters: a date may be written in many ways."""
+    bare = re.sub(r"\W", "", word)
+    return word in comment.lower() or (len(bare) >= 6 and bare in re.sub(r"\W", "", comment.lower()))
 
 
 def _in_words(status: int) -> str:

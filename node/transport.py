@@ -38,7 +38,7 @@ from node.admission import (
     request_of,
 )
 from node.certificates import Identity
-from node.log import log
+from node.log import log, unforeseen
 from node.refusals import Refusals
 from node.settings import Listener
 from node.tls import HANDSHAKE, Credentials, Endpoint, reason_of
@@ -139,7 +139,7 @@ class Server(AssociationServer):
             elif self._connections.get(connection.number) is connection:  # not one that made room a moment ago
                 self._hear(connection)
         except Exception as error:
-            log("connection_failed", address=connection and connection.address, reason=f"{type(error).__name__}: {error}")
+            log("connection_failed", address=connection and connection.address, reason=unforeseen(error))
             if connection:
                 self._close(connection)
 
@@ -285,7 +285,7 @@ class Server(AssociationServer):
             self.process_request((bytes(connection.received), connection.endpoint), connection.peer)
         except Exception as error:
             connection.endpoint.close()
-            log("connection_failed", address=connection.address, reason=f"{type(error).__name__}: {error}")
+            log("connection_failed", address=connection.address, reason=unforeseen(error))
         self.service_actions()
 
     def admitted(self, association: Association) -> None:

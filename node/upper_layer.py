@@ -23,7 +23,7 @@ from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.timer import Timer
 
 from node.admission import REQUEST_AT_MOST
-from node.log import log
+from node.log import log, unforeseen
 from node.settings import Listener
 from node.sockets import peer_of
 from node.transport import HANG_UP_S
@@ -98,7 +98,7 @@ class UpperLayer(DULServiceProvider):
         except InvalidEventError:
             pass  # the association thread had something to say when the association was over
         except Exception as error:
-            log("association_aborted", **peer_of(self.assoc), reason=f"the node failed ({type(error).__name__}: {error})")
+            log("association_aborted", **peer_of(self.assoc), reason=f"the node failed ({unforeseen(error)})")
         finally:
             self.assoc.dimse.drop()
             self.socket.dismantle()

@@ -25,7 +25,7 @@ from node.child import Limits, run_child
 from node.disk import trouble
 from node.errors import CrashError, JobError
 from node.journal import ARRIVED, READY, RECEIVING, RUNNING, Journal
-from node.log import log
+from node.log import log, unforeseen
 from node.machine import memory_gib, places_of
 from node.outbox import Answer, Outbox
 from node.quiet import Quiet
@@ -135,9 +135,9 @@ class Worker:
             if self.journal.start(study):
                 self._analyse(study, stop)
         except Exception as error:
-            log("worker_failed", study=study, reason=f"{type(error).__name__}: {error}")
+            log("worker_failed", study=study, reason=unforeseen(error))
             with suppress(Exception):  # a journal that cannot be written now: `recover` finds the study again
-                self._give_back(study, f"the node failed: {type(error).__name__}: {error}")
+                self._give_back(study, f"the node failed: {unforeseen(error)}")
         finally:
             self._running.discard(study)
 
