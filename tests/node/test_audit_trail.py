@@ -323,10 +323,10 @@ def test_settings_that_changed_are_told_by_table(trail, kept, tmp_path):
     settings = replace(trail(), source=tmp_path / "betz.toml")
     audit_trail.settings_compared(settings)
     audit_trail.settings_compared(settings)
-    audit_trail.settings_compared(replace(settings, listener=Listener(port=4711), worker=replace(settings.worker, threads=2)))
+    audit_trail.settings_compared(replace(settings, listener=Listener(port=4711), study=replace(settings.study, quiet_s=5.0)))
     audit_trail.end()
     [one] = kept()
-    assert one.alerts == ["the settings differ from those of the last start in: listener, worker"]
+    assert one.alerts == ["the settings differ from those of the last start in: listener, study"]
     assert one.kinds == ["110128", "110131"] and one.objects["12"].endswith("/betz.toml") and "4711" not in one.alerts[0]
 
 
