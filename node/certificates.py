@@ -11,16 +11,17 @@ import datetime
 import hashlib
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from node.errors import BetzError, CertificateError
-from node.settings import Tls
+from node.errors import CertificateError
+from node.settings import Settings
 from node.trust import fingerprint_in
 
 
@@ -64,67 +65,98 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 def certificates_in(path: Path) -> list[x509.Certificate]:
     """All certificates of a PEM file, at least one."""
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise CertificateError(f"certificates: {path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise CertificateError(f"certificates: {path} holds no certificate that can be read; it must be a PEM file") from None
 
 
-def verdicts(rules: Tls, now: datetime.datetime) -> Iterator[tuple[bool | None, str]]:
-    """For `betz check`: is each thing right (None: not for long), and a sentence about it."""
-    for check in (_own, _key, _authorities):
-        try:
-            yield check(rules, now)
-        except BetzError as error:
-            yield False, str(error)
+def first_in(path: Path) -> Identity:
+    """The owner of the first certificate of a PEM file: who shows the file."""
+    return identity_of(certificates_in(path)[0].public_bytes(Encoding.DER))
 
 
-def _own(rules: Tls, now: datetime.datetime) -> tuple[bool | None, str]:
-    certificates = certificates_in(rules.certificate)
+def verdicts(settings: Settings, now: datetime.datetime) -> Iterator[tuple[bool | None, str]]:
+    """For `betz check`: is each thing right (None: not for long), and a sentence about it. `now` is in UTC."""
+    warn = datetime.timedelta(days=settings.tls.warn_days)
+    for what, certificate, key in _shown(settings):
+        yield _said(lambda what=what, path=certificate: _own(what, path, now, warn))
+        yield _said(lambda what=what, certificate=certificate, key=key: _key(what, key, certificate))
+    for what, path in _believed(settings):
+        yield _said(lambda what=what, path=path: _authorities(what, path, now, warn))
+
+
+def _said(check: Callable[[], tuple[bool | None, str]]) -> tuple[bool | None, str]:
+    try:
+        return check()
+    except CertificateError as error:
+        return False, str(error)
+
+
+def _shown(settings: Settings) -> Iterator[tuple[str, Path, Path]]:
+    """Every certificate that the node shows, with its key: what for, and the files."""
+    if settings.tls.is_on:
+        yield "tls", settings.tls.certificate, settings.tls.key
+    if settings.audit.host and (certificate := settings.audit.certificate):
+        yield "audit", certificate, settings.audit.key or certificate
+    for peer in settings.destination:
+        if certificate := peer.client_certificate:
+            yield f"destination {peer.name}", certificate, peer.client_key or certificate
+
+
+def _believed(settings: Settings) -> Iterator[tuple[str, Path]]:
+    named = [("tls", settings.tls.authorities), ("audit", settings.audit.ca if settings.audit.host else None)]
+    named += [(f"destination {peer.name}", peer.authorities) for peer in settings.destination]
+    yield from ((what, path) for what, path in named if path is not None)
+
+
+def _own(what: str, path: Path, now: datetime.datetime, warn: datetime.timedelta) -> tuple[bool | None, str]:
+    certificates = certificates_in(path)
     first = min(certificates, key=lambda one: one.not_valid_after_utc)
     begins = max(one.not_valid_before_utc for one in certificates)
     if now > first.not_valid_after_utc:
-        raise CertificateError(f"certificate: {_named(first)} ended on {_day(first)}; every peer refuses it, put a new one into "
-                               f"{rules.certificate}")
+        raise CertificateError(f"{what}: the certificate {_named(first)} ended on {_day(first)}; every peer refuses it, put a new one "
+                               f"into {path}")
     if now < begins:
-        raise CertificateError(f"certificate: {_named(first)} is not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?")
-    return _ends("certificate", first, rules, now)
+        raise CertificateError(f"{what}: the certificate {_named(first)} begins on {begins:%Y-%m-%d %H:%M} UTC; is the clock right?")
+    return _ends(f"{what}: the certificate", first, now, warn)
 
 
-def _authorities(rules: Tls, now: datetime.datetime) -> tuple[bool | None, str]:
-    certificates = certificates_in(rules.authorities)
+def _authorities(what: str, path: Path, now: datetime.datetime, warn: datetime.timedelta) -> tuple[bool | None, str]:
+    certificates = certificates_in(path)
     good = [one for one in certificates if one.not_valid_after_utc >= now]
     if not good:
-        raise CertificateError(f"authorities: every certificate in {rules.authorities} ended, so no peer is believed")
+        raise CertificateError(f"{what}: every authority in {path} ended, so no peer is believed")
     if len(good) < len(certificates):
         ended = next(one for one in certificates if one not in good)
-        return None, f"authorities: {_named(ended)} ended on {_day(ended)}; take it out of {rules.authorities}"
-    return _ends("authorities", min(good, key=lambda one: one.not_valid_after_utc), rules, now)
+        return None, f"{what}: the authority {_named(ended)} ended on {_day(ended)}; take it out of {path}"
+    return _ends(f"{what}: the authority", min(good, key=lambda one: one.not_valid_after_utc), now, warn)
 
 
-def _ends(what: str, first: x509.Certificate, rules: Tls, now: datetime.datetime) -> tuple[bool | None, str]:
+def _ends(what: str, first: x509.Certificate, now: datetime.datetime, warn: datetime.timedelta) -> tuple[bool | None, str]:
     left = first.not_valid_after_utc - now
-    said = f"{what}: {_named(first)} ends on {_day(first)}, in {left.days} days"
-    return (None, f"{said}; see to a new one") if left < datetime.timedelta(days=rules.warn_days) else (True, said)
+    said = f"{what} {_named(first)} ends on {_day(first)}, in {left.days} days"
+    return (None, f"{said}; see to a new one") if left < warn else (True, said)
 
 
-def _key(rules: Tls, now: datetime.datetime) -> tuple[bool, str]:
-    certificate = certificates_in(rules.certificate)[0]
+def _key(what: str, path: Path, certificate: Path) -> tuple[bool, str]:
     try:
-        mode, content = rules.key.stat().st_mode, rules.key.read_bytes()
+        mode, content = path.stat().st_mode, path.read_bytes()
         own = load_pem_private_key(content, None).public_key()
     except OSError as error:
-        raise CertificateError(f"key: {rules.key} cannot be read: {error.strerror}") from None
+        raise CertificateError(f"{what}: the key {path} cannot be read: {error.strerror}") from None
     except TypeError:
-        raise CertificateError(f"key: {rules.key} has a password; the node needs it without one, readable by its user only") from None
-    except ValueError:
-        raise CertificateError(f"key: {rules.key} holds no private key that can be read; it must be a PEM file") from None
-    if _bytes(own) != _bytes(certificate.public_key()):
-        raise CertificateError(f"key: {rules.key} is not the key of the certificate in {rules.certificate}")
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise CertificateError(f"key: {rules.key} can be read by every user of this machine; run: chmod 600 {rules.key}")
-    return True, f"key: {rules.key} belongs to the certificate, and others cannot read it"
+        raise CertificateError(f"{what}: the key {path} has a password; the node needs it without one, readable by its user only") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError(f"{what}: {path} holds no private key that can be read; it must be a PEM file") from None
+    if _bytes(own) != _bytes(certificates_in(certificate)[0].public_key()):
+        raise CertificateError(f"{what}: {path} is not the key of the certificate in {certificate}")
+    if mode & stat.S_IRWXO:
+        raise CertificateError(f"{what}: every user of this machine can read the key {path}; run: chmod 600 {path}")
+    return True, f"{what}: the key {path} belongs to the certificate, and others cannot read it"
 
 
 def _bytes(key) -> bytes:

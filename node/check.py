@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from node import audit_transport
 from node.association import echo
+from node.certificates import first_in, identity_of, verdicts
 from node.channel import channel_to
 from node.dicomweb import check_secrets
 from node.errors import BetzError, DeliveryError, RefusedError
@@ -20,8 +23,11 @@ from node.settings import Destination, Settings
 ECHO_TIMEOUT_S = 5.0
 
 
-def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bool, str]]:
-    """Whether each thing is right, and a sentence about it. `only_listener`: is there a node, and does it answer?"""
+def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bool | None, str]]:
+    """Whether each thing is right (None: it is, but not for long), and a sentence about it.
+
+    `only_listener`: is there a node, and does it answer?
+    """
     if only_listener:
         yield _checked(lambda: _listener(settings, must_run=True))
         return
@@ -30,6 +36,9 @@ def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bo
     yield _checked(lambda: _disk(settings))
     yield True, sentence_of(settings.worker, places_of(settings.worker, memory_gib()))
     yield _checked(lambda: keeping(settings))
+    if not settings.tls.is_on:
+        yield True, "tls: no certificate is configured under [tls]; what goes over the network is not encrypted"
+    yield from verdicts(settings, datetime.now(UTC))
     yield _checked(lambda: _listener(settings, must_run=False))
     if not settings.destination:
         yield True, "destinations: none is configured; answers stay in the outbox"
@@ -76,15 +85,36 @@ def _listener(settings: Settings, must_run: bool) -> str:
     if not is_running(settings.storage.folder):
         if must_run:
             raise BetzError("listener: the node is not running; start it with: betz serve")
-        _port_is_free(rules.host, rules.port)
-        return f"listener: the node is not running; port {rules.port} on {rules.host} is free for it"
+        ports = [rules.port, rules.plain_port] if rules.plain_port else [rules.port]
+        for port in ports:
+            _port_is_free(rules.host, port)
+        return f"listener: the node is not running; port {' and '.join(map(str, ports))} on {rules.host} is free for it"
     try:
-        echo(Destination("self", rules.ae_title, host, rules.port), rules.ae_title, ECHO_TIMEOUT_S)
+        echo(_itself(settings, host), rules.ae_title, ECHO_TIMEOUT_S)
     except RefusedError:
         return f"listener: answers on {host}, port {rules.port} (and, as it should, accepts listed callers only)"
     except DeliveryError as error:
+        if _shows_certificate(settings, host):
+            return f"listener: speaks TLS on {host}, port {rules.port} (and does not accept its own certificate, so it is asked no more)"
         raise BetzError(f"listener: the node runs but does not answer: {error}") from None
-    return f"listener: answers C-ECHO on {host}, port {rules.port}"
+    return f"listener: answers C-ECHO {'over TLS ' if settings.tls.is_on else ''}on {host}, port {rules.port}"
+
+
+def _itself(settings: Settings, host: str) -> Destination:
+    """The node as it would call itself."""
+    rules, tls = settings.listener, settings.tls
+    if not tls.is_on:
+        return Destination("self", rules.ae_title, host, rules.port)
+    return Destination("self", rules.ae_title, host, rules.port, tls=True, certificate=first_in(tls.certificate).fingerprint, shown=tls)
+
+
+def _shows_certificate(settings: Settings, host: str) -> bool:
+    """Over TLS 1.3 a caller sees the certificate before its own is judged."""
+    try:
+        shown = ssl.get_server_certificate((host, settings.listener.port), timeout=ECHO_TIMEOUT_S)
+        return settings.tls.is_on and identity_of(ssl.PEM_cert_to_DER_cert(shown)) == first_in(settings.tls.certificate)
+    except OSError:
+        return False
 
 
 def _port_is_free(host: str, port: int) -> None:
