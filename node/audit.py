@@ -102,7 +102,7 @@ def sent(node: Node, when: datetime, receiver: Peer, content: Content, failure: 
 
 
 def deleted(node: Node, when: datetime, content: Content) -> bytes:
-    """A person removed a study, its results and all that is known of it (A.5.3.8)."""
+    """A study, its results and all that is known of it were removed, by the person or the account under which it was done (A.5.3.8)."""
     return _message(node, when, STUDY_DELETED, DELETE, SUCCESS, [], "", [_person(None), _self(node, None)], _contents(content))
 
 

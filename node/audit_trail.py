@@ -10,6 +10,7 @@ the log, and stands in the trail as a gap: "Audit Recording Stopped", and "Start
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import queue
@@ -186,11 +187,10 @@ def sent(ae_title: str, address: str, study: str, files: Iterable[Path], failure
     _keep(lambda node, when: audit.sent(node, when, Peer(ae_title, address), content_of(study, paths), failure))
 
 
-def deleted(study: str, files: Iterable[Path]) -> None:
-    """A person removes a study: whose it is is read now, before it is gone."""
-    if _trail is not None:
-        content = content_of(study, files)
-        _keep(lambda node, when: audit.deleted(node, when, content))
+def deletion(study: str, files: Iterable[Path]) -> Callable[[], None]:
+    """A study is to be removed: whose it is is read now; what is returned tells it when the study is gone."""
+    content = Content(study, _patient_of(files) if _trail else "", {})
+    return lambda: _keep(lambda node, when: audit.deleted(node, when, content))
 
 
 def settings_compared(settings: Settings) -> None:
@@ -242,4 +242,9 @@ def content_of(study: str, files: Iterable[Path]) -> Content:
             counted[str(read_file_meta_info(path).MediaStorageSOPClassUID)] += 1
         except Exception:  # counted is what can be read
             continue
-    return Content(study, next((found for path in paths[:3] if (found := patient_id(path))), ""), counted)
+    return Content(study, _patient_of(paths), counted)
+
+
+def _patient_of(files: Iterable[Path]) -> str:
+    """Whose they are, from the first of them that says so."""
+    return next((found for path in itertools.islice(files, 3) if (found := patient_id(path))), "")

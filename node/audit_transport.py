@@ -18,6 +18,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from node import audit_trail
@@ -28,6 +29,13 @@ from node.settings import Audit, Settings
 
 _STEP_S, _SWEEP_S, _TIMEOUT_S, _END_S, _CHECK_S = 0.5, 60.0, 15.0, 5.0, 5.0
 PAUSES_S = (1.0, 60.0)
+
+
+def rules_of(settings: Settings) -> Audit:
+    """The settings of [audit]; the certificates that it does not name are those of [tls]."""
+    rules, tls = settings.audit, settings.tls
+    own = {} if rules.certificate else {"certificate": tls.certificate, "key": tls.key}
+    return replace(rules, ca=rules.ca or tls.authorities, **own)
 
 
 def context_of(rules: Audit) -> ssl.SSLContext:
@@ -60,7 +68,7 @@ def connect(rules: Audit, timeout_s: float = _TIMEOUT_S) -> ssl.SSLSocket:
 
 def check(settings: Settings) -> str:
     """What `betz check` says of the audit trail; BetzError where the repository is out of reach, or too much waits for it."""
-    rules, spool = settings.audit, audit_trail.spool_of(settings)
+    rules, spool = rules_of(settings), audit_trail.spool_of(settings)
     if not audit_trail.is_wanted(rules):
         return "audit: no repository is configured under [audit]; there are no audit messages"
     if not rules.host:
@@ -88,7 +96,7 @@ def sending(settings: Settings) -> Iterator[None]:
     """While the node runs: events are taken, and their messages go to the repository, by threads of their own."""
     audit_trail.begin(settings)
     stop = threading.Event()
-    transport = AuditTransport(settings.audit, audit_trail.spool_of(settings))
+    transport = AuditTransport(rules_of(settings), audit_trail.spool_of(settings))
     thread = threading.Thread(target=transport.serve, args=(stop,), name="audit transport", daemon=True)
     if audit_trail.is_wanted(settings.audit):
         thread.start()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from node import audit_trail
 from node.journal import DELIVERED, PROVEN, REPLACED, SUPERSEDED, Journal
-from node.log import log
+from node.log import log, unforeseen
 from node.outbox import Outbox
 from node.records import StudyRow
 from node.settings import Settings
@@ -41,7 +41,7 @@ class Purge:
             try:
                 self.step()
             except Exception as error:
-                log("purge_failed", reason=f"{type(error).__name__}: {error}")
+                log("purge_failed", reason=unforeseen(error))
 
     def step(self) -> list[str]:
         """Remove what is due now; the studies."""
@@ -67,13 +67,14 @@ def remove(settings: Settings, row: StudyRow, journal: Journal, spool: Spool, ou
     if spool.conflicts(row.study):
         return False
     images = spool.instances(row.study)
-    audit_trail.deleted(row.study, images)
+    tell = audit_trail.deletion(row.study, images)
     if not spool.remove(row.study, row.version if images else EMPTY):
         return False
     for name in (f"{row.study}.txt", f"{row.study}.failed.txt"):
         (settings.storage.folder / "log" / name).unlink(missing_ok=True)
     outbox.remove(row.study)
     journal.forget(row.study, DELIVERED)
+    tell()
     return True
 
 

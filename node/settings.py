@@ -142,7 +142,7 @@ class Results:
 class Audit:
     """Where audit messages go (PS3.15 A.5, A.6), and how long they stay here. No `host` and no `keep_days`: there are none.
 
-    `ca`: who vouches for the repository, None: the authorities of the system. `certificate` and `key`: those of the node, where it asks.
+    `ca`: who vouches for the repository; `certificate` and `key`: those of the node, where it asks. None: those of [tls], or of the system.
     """
 
     host: str = ""

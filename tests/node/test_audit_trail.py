@@ -17,10 +17,10 @@ from node import audit, audit_trail
 from node.arrivals import Arrivals
 from node.audit import Node
 from node.audit_spool import AuditSpool, frames_of
-from node.audit_transport import AuditTransport, check, connect
+from node.audit_transport import AuditTransport, check, connect, rules_of
 from node.errors import BetzError
 from node.service import serve
-from node.settings import Audit, Listener, Settings, Storage
+from node.settings import Audit, Listener, Settings, Storage, Tls
 from node.spool import Placed, Spool, Stored
 from node.status import purge
 
@@ -385,3 +385,13 @@ def test_the_check_says_what_waits_and_whether_the_repository_can_be_trusted(tra
         check(settings)
     assert "no repository is configured" in check(replace(settings, audit=Audit()))
     assert "for 30 days" in check(replace(settings, audit=Audit(keep_days=30)))
+
+
+def test_the_certificates_of_the_node_serve_here_too_unless_others_are_named(repository, tmp_path):
+    there = repository(asks_for_certificate=True)
+    repository.authority.issue_cert("node.example.org").private_key_and_cert_chain_pem.write_to_path(tmp_path / "node.pem")
+    tls = Tls(tmp_path / "node.pem", tmp_path / "node.pem", tmp_path / "ca.pem")
+    settings = Settings(audit=Audit(host="127.0.0.1", port=there.port), tls=tls, storage=Storage(tmp_path, 0.0))
+    assert "answers and is trusted" in check(settings)
+    named = replace(settings, audit=replace(settings.audit, ca=tmp_path / "other.pem", certificate=tmp_path / "own.pem"))
+    assert rules_of(named) == named.audit
