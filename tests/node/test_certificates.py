@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import datetime
+import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trustme
 
+from node.association import echo
 from node.certificates import certificates_in, first_in, identity_of, verdicts
 from node.check import checks
 from node.command import main
 from node.errors import CertificateError
 from node.service import only_node
-from node.settings import Accept, Audit, Destination, Listener, Settings, Storage
+from node.settings import Accept, Audit, Destination, Listener, Settings, Storage, read_settings
 
 NOW = datetime.datetime(2030, 6, 1, tzinfo=datetime.UTC)
 
@@ -155,3 +160,17 @@ def test_a_folder_is_sent_over_tls(node, certified, tmp_path, mr, capsys):
     assert main([*send, "--tls"]) == 0 and main([*send, "--tls", "--certificate", "pacs"]) == 0
     assert main([*send, "--tls", "--certificate", "other"]) == 1 and main(send) == 1
     assert len(listener.spool.instances("1.2.3.4")) == 1
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_the_commands_of_the_readme_make_certificates_that_work(node, tmp_path):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    [commands], [example] = (re.findall(rf"```{begin}.*?)```", text, re.DOTALL) for begin in (r"\n(openssl ", r"toml\n(\[tls\]"))
+    (tmp_path / "site.toml").write_text(example)
+    said = subprocess.run(["bash", "-ec", commands], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    tls = read_settings(tmp_path / "site.toml").tls
+    assert all(right for right, _ in verdicts(Settings(tls=tls), datetime.datetime.now(datetime.UTC)))
+    assert first_in(tls.certificate).has(said.strip().partition("=")[2])
+    assert first_in(tls.certificate).names == ("betz.hospital.example", "192.0.2.30")
+    port = node(tls=tls).port
+    echo(Destination("pacs", "BETZ", "127.0.0.1", port, tls=True, certificate="betz.hospital.example", shown=tls), "SCANNER", 10.0)
