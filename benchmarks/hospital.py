@@ -197,7 +197,7 @@ class Node(Process):
     def wait_until_started(self) -> bool:
         """False where it died before."""
         wait_for(lambda: self.events("node_started") or not self.is_alive(), START_S, "the node starts")
-        return self.is_alive()
+        return bool(self.events("node_started"))
 
 
 def settings_file(folder: Path, node_port: int, archive_port: int, **listener: object) -> Path:
@@ -210,7 +210,6 @@ port = {node_port}
 quiet_s = 0.3
 [worker]
 studies_at_once = 2
-threads = 1
 [sender]
 retry_first_s = 0.2
 retry_maximum_s = 2
