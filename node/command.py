@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--nifti", action="store_true", help="also every mask and map, in OUT/nifti")
     one.add_argument("--earlier", type=Path, metavar="FOLDER", help="an earlier answer that this one replaces: its reports are named")
     one.add_argument("--failed", type=unpacked, metavar="REASON", help=argparse.SUPPRESS)
+    one.add_argument("--missing", type=unpacked, metavar="SENTENCE", help=argparse.SUPPRESS)
     one = command("phantom", _phantom, "write a DICOM study with known anatomy and known findings, and truth.json", settings=False)
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding, with "none" a healthy head')
@@ -151,7 +152,8 @@ def _process(options: argparse.Namespace) -> None:
 
     progress = _Progress()
     try:
-        lines = process_folder(folder, options.out, settings, options.nifti, progress.step, failed=options.failed, earlier=options.earlier)
+        lines = process_folder(folder, options.out, settings, options.nifti, progress.step, failed=options.failed, earlier=options.earlier,
+                               missing=options.missing)
     finally:
         progress.end()
     _lines(lines)

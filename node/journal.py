@@ -25,7 +25,7 @@ from sqlalchemy import create_engine, event, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from node.errors import BetzError, JournalError
-from node.records import CircuitRow, ProofRow, ResultRow, StudyRow, circuits, proofs, results, studies, tables, urgent
+from node.records import CircuitRow, ProofRow, ResultRow, StudyRow, WaitRow, circuits, proofs, results, studies, tables, urgent, waits
 from node.spool import Spool
 
 RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
@@ -157,6 +157,7 @@ class Journal:
             connection.execute(results.delete().where(results.c.study == study))
             connection.execute(proofs.delete().where(proofs.c.study == study))
             connection.execute(urgent.delete().where(urgent.c.study == study))
+            connection.execute(waits.delete().where(waits.c.study == study))
 
     def recover(self, spool: Spool, may_run: Callable[[str], bool] = lambda study: False) -> list[str]:
         """Compare with the spool; return a sentence for each correction. `may_run` says which studies really run now."""
@@ -185,6 +186,19 @@ class Journal:
             return True
         self._compared[row.study] = (row.version, changed)
         return False
+
+    # waits: what the images of a study lack
+
+    def wait_of(self, study: str) -> WaitRow | None:
+        """What the last look found."""
+        with self.engine.connect() as connection:
+            found = connection.execute(select(waits).where(waits.c.study == study)).first()
+        return WaitRow(**found._mapping) if found else None
+
+    def looked(self, row: WaitRow) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(waits.delete().where(waits.c.study == row.study))
+            connection.execute(insert(waits).values(**vars(row)))
 
     # results
 

@@ -195,15 +195,19 @@ def process_folder(
     made_at: datetime | None = None,
     failed: str | None = None,
     earlier: Path | None = None,
+    missing: str | None = None,
 ) -> list[str]:
     """Answer the study, or each study, of a folder into OUT: the objects, report.json, and with `nifti` every mask and map.
 
     Several studies get a folder each, named by their UID. `failed`: the reason why the analysis ended; then the answer says that, and
-    nothing is measured. `earlier`: an answer that this one replaces, whose reports the new ones name. Returns lines for a person. OUT
+    nothing is measured. `earlier`: an answer that this one replaces, whose reports the new ones name. `missing`: what had not come of the
+    one study when its analysis began; its report says so. Returns lines for a person. OUT
     appears whole or not at all; an older answer in it is replaced.
     """
     out, made_at = out.resolve(), made_at or datetime.now().astimezone()
     studies, problems = _studies(folder)
+    if missing and len(studies) == 1:
+        studies = [replace(studies[0], problems=(missing, *studies[0].problems))]
     places = [out] if len(studies) == 1 else [out / study.study_instance_uid for study in studies]
     check_apart(folder, out)
     check_free(out, len(studies))

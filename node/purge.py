@@ -72,6 +72,8 @@ def remove(settings: Settings, row: StudyRow, journal: Journal, spool: Spool, ou
         return False
     for name in (f"{row.study}.txt", f"{row.study}.failed.txt"):
         (settings.storage.folder / "log" / name).unlink(missing_ok=True)
+    for name in (f"{row.study}.json", f"{row.study}.txt"):
+        (settings.storage.folder / "inventory" / name).unlink(missing_ok=True)
     outbox.remove(row.study)
     journal.forget(row.study, DELIVERED)
     tell()

@@ -1,8 +1,9 @@
-"""Query as its user (PS3.4 C): which objects of a study a peer has, by C-FIND at IMAGE level in the Study Root model."""
+"""Query as its user (PS3.4 C): which objects of a study a peer has, and how many, by C-FIND in the Study Root model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from node.association import EXPLICIT, IMPLICIT, associated, called
 from node.errors import DeliveryError, RefusedError, UnreachableError
@@ -14,25 +15,52 @@ _PENDING = (0xFF00, 0xFF01)
 
 def objects_of(peer: Destination, calling: str, study: str, series: Iterable[str], timeout_s: float) -> set[str]:
     """SOP Instance UIDs of all that the peer finds in those series. RefusedError where it offers no query; DeliveryError where it fails."""
+    with _asked(peer, calling, timeout_s) as association:
+        return set().union(*(_objects(association, study, one) for one in series))
+
+
+def images_of(peer: Destination, calling: str, study: str, timeout_s: float) -> dict[str, int]:
+    """How many instances the peer has of each MR series of a study, by Series Instance UID; errors as `objects_of`.
+
+    NumberOfSeriesRelatedInstances (PS3.4 C.6.2.1) is an optional key: where the peer does not state it, its instances are counted.
+    """
+    with _asked(peer, calling, timeout_s) as association:
+        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": "", "NumberOfSeriesRelatedInstances": ""}
+        found = [match for match in _find(association, "SERIES", keys) if str(match.get("Modality") or "MR") == "MR"]
+        stated = {str(match.get("SeriesInstanceUID")): match.get("NumberOfSeriesRelatedInstances") for match in found}
+        return {series: int(count) if count not in (None, "") else len(_objects(association, study, series))
+                for series, count in stated.items()}
+
+
+@contextmanager
+def _asked(peer: Destination, calling: str, timeout_s: float) -> Iterator:
     with associated(peer, calling, [(STUDY_ROOT_FIND, EXPLICIT), (STUDY_ROOT_FIND, IMPLICIT)], timeout_s) as association:
         if not association.accepted_contexts:
             raise RefusedError(f"{called(peer)} does not offer C-FIND")
-        return set().union(*(_find(association, study, one) for one in series))
+        yield association
 
 
-def _find(association, study: str, series: str) -> set[str]:
+def _objects(association, study: str, series: str) -> set[str]:
+    keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": ""}
+    return {str(match.SOPInstanceUID) for match in _find(association, "IMAGE", keys) if "SOPInstanceUID" in match}
+
+
+def _find(association, level: str, keys: dict[str, str]) -> list:
+    """The matches of one query."""
     from pydicom import Dataset
 
-    wanted, found = Dataset(), set()
-    wanted.QueryRetrieveLevel, wanted.StudyInstanceUID, wanted.SeriesInstanceUID, wanted.SOPInstanceUID = "IMAGE", study, series, ""
+    wanted, found = Dataset(), []
+    wanted.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(wanted, keyword, value)
     try:
         for answer, match in association.send_c_find(wanted, STUDY_ROOT_FIND):
             if "Status" not in answer:
                 raise UnreachableError("The peer did not answer to C-FIND, or the connection was lost.")
             if answer.Status not in (*_PENDING, 0x0000):
                 raise DeliveryError(f"the peer did not answer C-FIND: status {answer.Status:04X}")
-            if match is not None and "SOPInstanceUID" in match:
-                found.add(str(match.SOPInstanceUID))
+            if match is not None:
+                found.append(match)
     except (RuntimeError, ValueError) as error:
         raise UnreachableError("The connection was lost.") from error
     return found

@@ -54,6 +54,14 @@ circuits = Table(
     Column("next_try", Float, nullable=False),
 )
 urgent = Table("urgent", tables, Column("study", String(64), primary_key=True))
+waits = Table(
+    "waits", tables,
+    Column("study", String(64), primary_key=True),
+    Column("changed", Float, nullable=False),
+    Column("missing", String, nullable=False),
+    Column("looked", Float, nullable=False),
+    Column("until", Float, nullable=False),
+)
 
 
 @dataclass(frozen=True)
@@ -109,3 +117,15 @@ class CircuitRow:
     reason: str
     since: float
     next_try: float
+
+
+@dataclass(frozen=True)
+class WaitRow:
+    """What a look at the images of a study found: `missing` is a JSON list of packed sentences, empty where it is whole. It holds while the
+    spool's `changed_at` is `changed`. `looked`: when; `until`: from when on the study is analysed with what is there."""
+
+    study: str
+    changed: float
+    missing: str
+    looked: float
+    until: float

@@ -37,7 +37,7 @@ class Refusals:
         self.clock = clock
         self._known: dict[tuple[str, str, str], _Repeated] = {}
 
-    def say(self, event: str, address: str, reason: str, audited: bool = False, about_identity: bool = True, **fields: str) -> None:
+    def note(self, event: str, address: str, reason: str, audited: bool = False, about_identity: bool = True, **fields: str) -> None:
         """One refusal. `audited`: it is a security alert, too."""
         key = (event, address, reason)
         if key not in self._known and len(self._known) >= _AT_MOST:

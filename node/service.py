@@ -1,4 +1,4 @@
-"""The node as a service: listener, worker and senders in one process, on one storage folder.
+"""The node as a service: listener, worker, readiness and senders in one process, on one storage folder.
 
 It ends on SIGTERM and SIGINT: open associations get a moment, a running analysis is ended and starts again with the next node. A lock
 keeps a second node off the same folder. Every event is one JSON line on stderr.
@@ -24,6 +24,7 @@ from node.listener import listen
 from node.log import log
 from node.outbox import Outbox
 from node.purge import Purge
+from node.readiness import Readiness, look_in_child
 from node.sender import Sender
 from node.settings import Settings
 from node.spool import Spool
@@ -43,13 +44,15 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
             swept = spool.sweep()
         if swept:
             log("swept", objects=swept, reason="half received when an earlier node ended; their senders never heard success")
-        worker = Worker(settings, journal, spool, outbox, *in_child(settings, settings.storage.folder / "log"))
+        readiness = Readiness(settings, journal, spool, outbox, look_in_child())
+        executor = in_child(settings, settings.storage.folder / "log", readiness.missing)
+        worker = Worker(settings, journal, spool, outbox, *executor, allows=readiness.allows)
         senders = [Sender(settings, peer, journal, spool, outbox) for peer in settings.destination]
         worker.sweep()
         worker.recover()
         reports = services(lambda report, title: any(sender.hear(report, title) for sender in senders))
         listener = listen(settings, spool, journal.stored, reports)
-        served = (worker, Purge(settings, journal, spool, outbox), *senders)
+        served = (worker, readiness, Purge(settings, journal, spool, outbox), *senders)
         threads = [threading.Thread(target=one.serve, args=(stop,), name=type(one).__name__) for one in served]
         for thread in threads:
             thread.start()

@@ -81,9 +81,16 @@ class Tls:
 
 @dataclass(frozen=True)
 class StudyRules:
-    """When a study is ready: no new instance for `quiet_s`."""
+    """When a study is ready: no new instance for `quiet_s`, and nothing missing or `deadline_s` over.
+
+    `expect`: roles that every study of the site has; "swi or t2star" is met by either. `ask`: the name of a destination that is asked by
+    C-FIND how many images there are, "" for none.
+    """
 
     quiet_s: float = 30.0
+    deadline_s: float = 1800.0
+    expect: tuple[str, ...] = ()
+    ask: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,12 +215,13 @@ _TABLES = {
 }  # fmt: skip
 _LISTS = {"listener.accept": Accept, "destination": Destination}
 _NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a path in quotes"}
+_MAY_BE_EMPTY = ("institution", "ask", "certificate")
 _RANGES = {
     "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "associations_per_address": (1, 500),
     "connections_at_once": (1, 50000), "connections_per_address": (1, 50000), "maximum_object_gib": (0.001, 1024),
     "request_timeout_s": (0.1, 3600), "pdu_timeout_s": (0.1, 3600), "idle_timeout_s": (1, 86400), "quiet_s": (0, 86400),
     "studies_at_once": (1, 256), "time_limit_s": (1, 86400), "memory_limit_gib": (0.1, 4096), "timeout_s": (1, 3600),
-    "proof_wait_s": (1, 604800),
+    "proof_wait_s": (1, 604800), "deadline_s": (0, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
     "maximum_gib": (0.001, 1024), "keep_days": (0, 36500),
     "plain_port": (0, 65535), "warn_days": (0, 3650),
@@ -265,6 +273,10 @@ def _no_keys(kind: type) -> set[str]:
 
 def _value(value: Any, kind: type, where: str, key: str, base: Path) -> Any:
     kind = Path if kind == Path | None else kind
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list):
+            raise SettingsError(f"[{where}] {key} is {value!r}; it must be a list of texts: [\"...\", \"...\"].")
+        return tuple(_value(one, str, where, key, base) for one in value)
     wanted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, wanted):
         raise SettingsError(f"[{where}] {key} is {value!r}; it must be {_NAMES[kind]}.")
@@ -288,7 +300,7 @@ def _bad_text(key: str, value: str) -> str | None:
         return "a SHA-256 fingerprint has 64 hexadecimal digits, in pairs with colons or without"
     if key == "profile" and value not in ("b.12", "b.13"):
         return 'there is "b.12" and "b.13"'
-    return None if value.strip() or key in ("institution", "certificate") else "it must not be empty"
+    return None if value.strip() or key in _MAY_BE_EMPTY else "it must not be empty"
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -318,6 +330,7 @@ def _checked(settings: Settings) -> Settings:
         known = ", ".join(f"{code!r}" for code in LANGUAGES)
         raise SettingsError(f"[results] language is {settings.results.language!r}; there is {known}.")
     names = [peer.name for peer in settings.destination]
+    _check_study(settings.study, [peer.name for peer in settings.destination if not peer.url])
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(f"two destinations have the name {name!r}; each needs its own.")
@@ -329,6 +342,18 @@ def _checked(settings: Settings) -> Settings:
     if reason := trust_problem(settings):
         raise SettingsError(reason)
     return settings
+
+
+def _check_study(rules: StudyRules, destinations: list[str]) -> None:
+    if rules.expect:
+        from analysis.examination import ROLES
+
+        known = [role for role in ROLES if role != "other"]
+        for role in (role for group in rules.expect for role in group.split(" or ")):
+            if role not in known:
+                raise SettingsError(f"[study] expect has {role!r}, which is no role.{_suggestion(role, known)}")
+    if rules.ask and rules.ask not in destinations:
+        raise SettingsError(f"[study] ask is {rules.ask!r}; it must be the name of a [[destination]] that has an AE title.")
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -28,12 +28,14 @@ from node.journal import (
     Journal,
 )
 from node.purge import is_due, lacks_proof, remove
-from node.records import ResultRow
+from node.readiness import sentences
+from node.records import ResultRow, StudyRow, WaitRow
 from node.service import is_running, open_storage
 from node.settings import Settings
+from node.spool import Spool
 
 _MEANS = {
-    RECEIVING: "Instances are coming; it is analysed when none came for {quiet:g} s.",
+    RECEIVING: "Instances are coming; it is analysed when none came for {quiet:g} s and nothing of it is missing.",
     READY: "It waits for a free place, for room on the disk, or a while after an attempt that failed. To have it first: "
            "betz retry --first {study}",
     RUNNING: "It is being analysed.",
@@ -55,8 +57,8 @@ def status_lines(settings: Settings) -> list[str]:
     rows = journal.all()
     counted = Counter(row.state for row in rows)
     lines.append(f"{len(rows)} studies" + (": " + ", ".join(f"{n} {state}" for state, n in counted.items()) if rows else " so far."))
-    lines += [f"  {row.state:<10} {_ago(row.since):>9}  {len(spool.instances(row.study)):>6} images  {row.study}  {row.reason}".rstrip()
-              for row in rows]
+    lines += [f"  {row.state:<10} {_ago(row.since):>9}  {len(spool.instances(row.study)):>6} images  {row.study}  "
+              f"{_waits_shortly(journal, spool, row) or row.reason}".rstrip() for row in rows]
     lines += [f"{count} objects wait for {peer}." for peer, count in journal.waiting().items()]
     lines += [f"{count} objects are stored at {peer}, which has not yet proven that it keeps them." for peer, count in
               journal.waiting(STORED).items()]
@@ -83,6 +85,8 @@ def why_lines(settings: Settings, study: str) -> list[str]:
              (_MEANS[row.state] if row.state != FAILED or row.answer else _NO_ANSWER).format(
                  quiet=settings.study.quiet_s, study=row.study, folder=spool.folder_of(row.study))]
     lines += [f"Reason: {row.reason.rstrip('.')}."] if row.reason else []
+    lines += _waits(journal, spool, row)
+    lines += [f"Its analysis was started {row.attempts} times without an answer."] if row.attempts and row.state != RUNNING else []
     if conflicts := spool.conflicts(row.study):
         lines.append(f"{len(conflicts)} objects came with other content under a UID that was taken; "
                      f"they lie in {spool.conflicts_folder / row.study} and were not analysed.")
@@ -93,6 +97,28 @@ def why_lines(settings: Settings, study: str) -> list[str]:
         lines.append(f"What the analysis said at last is in {log}.")
     journal.close()
     return lines
+
+
+def _wait(journal: Journal, spool: Spool, row: StudyRow) -> WaitRow | None:
+    """What a study waits for beside quiet, where a look that still holds found something missing."""
+    wait = journal.wait_of(row.study) if row.state == RECEIVING else None
+    return wait if wait and wait.changed == spool.changed_at(row.study) and sentences(wait) else None
+
+
+def _waits(journal: Journal, spool: Spool, row: StudyRow) -> list[str]:
+    if (wait := _wait(journal, spool, row)) is None:
+        return []
+    said = sentences(wait)
+    return [f"It waits since {_when(row.since)}, and at most until {_when(wait.until)}, for what its images, seen at {_when(wait.looked)}, "
+            f"say is missing:", *(f"  {one}" for one in said),
+            f"Then it is analysed with what is there, and its report says what was missing. To have that at once: betz retry {row.study}"]
+
+
+def _waits_shortly(journal: Journal, spool: Spool, row: StudyRow) -> str:
+    if (wait := _wait(journal, spool, row)) is None:
+        return ""
+    first, *more = sentences(wait)
+    return f"waits at most until {_when(wait.until)}: {first}" + (f", and {len(more)} more" if more else "")
 
 
 def _delivery(result: ResultRow, known: set[str]) -> str:

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -100,6 +101,18 @@ def read_studies(folder: Path) -> tuple[list[Study], list[str]]:
         else:
             problems.extend(one.problems)
     return studies, problems
+
+
+def read_series(paths: Iterable[Path]) -> list[Series]:
+    """The series of those files, in the order of their UIDs. A file that cannot be read is left out."""
+    found: dict[str, _Found] = {}
+    for path in paths:
+        if path.is_file():
+            _read_into(found, [], path, path.name)
+    by_series: dict[str, dict[str, Instance]] = {}
+    for one in found.values():
+        by_series.update(one.by_series)
+    return [_series(*item) for item in sorted(by_series.items()) if item[1]]
 
 
 def read_study(folder: Path) -> Study:

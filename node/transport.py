@@ -168,7 +168,7 @@ class Server(AssociationServer):
                 self._add(endpoint, peer, None if door is self._plain else self.credentials)
             else:
                 endpoint.close()
-                self.refusals.say("connection_refused", peer[0], "as many connections as allowed are open")
+                self.refusals.note("connection_refused", peer[0], "as many connections as allowed are open")
 
     def _add(self, endpoint: socket.socket, peer: tuple, credentials: Credentials | None) -> None:
         endpoint.setblocking(False)
@@ -294,12 +294,12 @@ class Server(AssociationServer):
 
     def _reject(self, connection: Connection, request: Request, rejection: Rejection) -> None:
         shown = {"certificate": str(connection.identity)} if connection.identity else {}
-        self.refusals.say("association_rejected", connection.address, rejection.reason, True, rejection in ABOUT_IDENTITY,
+        self.refusals.note("association_rejected", connection.address, rejection.reason, True, rejection in ABOUT_IDENTITY,
                           calling=request.calling, called=request.called, **shown)
         self._answer(connection, rejection.pdu)
 
     def _refuse(self, connection: Connection, pdu: bytes, reason: str, audited: bool = False) -> None:
-        self.refusals.say("connection_refused", connection.address, reason, audited)
+        self.refusals.note("connection_refused", connection.address, reason, audited)
         self._answer(connection, pdu)
 
     def _answer(self, connection: Connection, pdu: bytes) -> None:
@@ -320,7 +320,7 @@ class Server(AssociationServer):
 
     def _close(self, connection: Connection, reason: str | None = None) -> None:
         if reason:
-            self.refusals.say("connection_refused", connection.address, reason)
+            self.refusals.note("connection_refused", connection.address, reason)
         self._forget(connection)
         connection.endpoint.close()
 

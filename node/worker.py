@@ -1,12 +1,12 @@
 """The worker: takes studies that are ready, has each analysed in a process of its own, and hands the answer to the outbox.
 
-A study is ready when no new instance came for the quiet time. Whatever happens to an analysis ends that study only, and still gives an
-answer: the objects that say "not analysed" and why. What may pass (a process that was killed or crashed, a node that died, a full disk) is
-tried again, after the others and after a pause; a start is counted before it happens, and the third that fails so is the last. Limits of
-time and of memory, and what the analysis itself says, are final at once. Instances that come during a run make its result void and the
-study receiving again; instances that come after the answer make a new version of it. Studies that a person put first go first, then those
-never tried, then those never answered, each in the order in which they became ready. The executor, the answer to a failure and the clock,
-which only goes forward, are arguments.
+A study is ready when no new instance came for the quiet time and `allows` says that it need not wait for more. Whatever happens to an
+analysis ends that study only, and still gives an answer: the objects that say "not analysed" and why. What may pass (a process that was
+killed or crashed, a node that died, a full disk) is tried again, after the others and after a pause; a start is counted before it happens,
+and the third that fails so is the last. Limits of time and of memory, and what the analysis itself says, are final at once. Instances that
+come during a run make its result void and the study receiving again; instances that come after the answer make a new version of it. Studies
+that a person put first go first, then those never tried, then those never answered, each in the order in which they became ready. The
+executor, the answer to a failure and the clock, which only goes forward, are arguments.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Worker:
     """Drives studies from receiving to answered."""
 
     def __init__(self, settings: Settings, journal: Journal, spool: Spool, outbox: Outbox, submit: Submit, answer_failure: AnswerFailure,
-                 clock: Callable[[], float] = time.monotonic) -> None:
-        self.settings, self.journal, self.spool, self.outbox = settings, journal, spool, outbox
+                 clock: Callable[[], float] = time.monotonic, allows: Callable[[str], bool] = lambda study: True) -> None:
+        self.settings, self.journal, self.spool, self.outbox, self.allows = settings, journal, spool, outbox, allows
         self.submit, self.answer_failure, self.clock = submit, answer_failure, clock
         self.quiet, self._rest = Quiet(clock), Quiet(clock)
         self.places = places_of(settings.worker, memory_gib()).count
@@ -93,10 +93,10 @@ class Worker:
             self.outbox.drop(row.study, {row.answer, *(result.answer for result in self.journal.results_of(row.study))}, row.started)
 
     def find_ready(self) -> list[str]:
-        """receiving → ready for every study that is quiet."""
+        """receiving → ready for every study that is quiet and need not wait for more."""
         receiving = [row.study for row in self.journal.all(RECEIVING)]
         self.quiet.only(receiving)
-        quiet = [study for study in receiving if self._is_quiet(study)]
+        quiet = [study for study in receiving if self._is_quiet(study) and self.allows(study)]
         return [study for study in quiet if self.journal.move(study, (RECEIVING,), READY)]
 
     def _is_quiet(self, study: str) -> bool:
@@ -230,15 +230,16 @@ def pause_s(attempts: int) -> float:
     return 10.0 * 6.0 ** (attempts - 1) if attempts > 0 else 0.0
 
 
-def in_child(settings: Settings, logs: Path) -> tuple[Submit, AnswerFailure]:
-    """The executor of this machine: the command `betz process` in a child process."""
+def in_child(settings: Settings, logs: Path, missing: Callable[[str], str] = lambda study: "") -> tuple[Submit, AnswerFailure]:
+    """The executor of this machine: the command `betz process` in a child process. `missing`: a sentence on what a study lacks, or ""."""
     memory_limit_gib = places_of(settings.worker, memory_gib()).limit_gib
     limits = Limits(settings.worker.time_limit_s, memory_limit_gib)
 
     def command(study: Path, out: Path, earlier: Path | None) -> list[str]:
         source = ["--config", str(settings.source)] if settings.source else []
         replaced = ["--earlier", str(earlier)] if earlier else []
-        return [sys.executable, "-m", "node.command", "process", str(study), "--out", str(out), *source, *replaced]
+        lacking = ["--missing", packed(said)] if (said := missing(study.name)) else []
+        return [sys.executable, "-m", "node.command", "process", str(study), "--out", str(out), *source, *replaced, *lacking]
 
     def submit(study: Path, out: Path, earlier: Path | None, stopped: Callable[[], bool]) -> None:
         run_child(command(study, out, earlier), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
