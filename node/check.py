@@ -17,6 +17,7 @@ from node.channel import channel_to
 from node.dicomweb import check_secrets
 from node.errors import BetzError, DeliveryError, RefusedError
 from node.machine import memory_gib, places_of, sentence_of
+from node.permissions import check_permissions
 from node.service import is_running
 from node.settings import Destination, Settings
 
@@ -33,6 +34,7 @@ def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bo
         return
     yield True, f"settings: {settings.source or 'the defaults, no file'}"
     yield _checked(lambda: _folder(settings))
+    yield _checked(lambda: check_permissions(settings))
     yield _checked(lambda: _disk(settings))
     yield True, sentence_of(settings.worker, places_of(settings.worker, memory_gib()))
     yield _checked(lambda: keeping(settings))

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if arguments is None:
         quiet()  # the process is ours
+        os.umask(os.umask(0o777) | (0o007 if options.run in (_process, _phantom) else 0o077))  # patient data is not for others
     try:
         status = options.run(options) or 0
         sys.stdout.flush()

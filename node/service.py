@@ -23,6 +23,7 @@ from node.journal import Journal
 from node.listener import listen
 from node.log import log
 from node.outbox import Outbox
+from node.permissions import secure
 from node.purge import Purge
 from node.readiness import Readiness, look_in_child
 from node.sender import Sender
@@ -98,6 +99,7 @@ def _writing(folder: Path) -> Iterator[None]:
 def only_node(folder: Path) -> Iterator[None]:
     """Hold the lock of the storage folder; BetzError where another node holds it."""
     _make(folder)
+    secure(folder)
     with open(folder / "lock", "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
