@@ -40,7 +40,8 @@ def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, st
 
     _config.STORE_SEND_CHUNKED_DATASET, _config.LOG_HANDLER_LEVEL = True, "none"
     ae = AE(calling)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = timeout_s
+    ae.network_timeout = None  # with the same limit the library aborts twice where a release is not answered, which its own thread dies of
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
     caller = _over_tls(peer)

@@ -238,6 +238,18 @@ class Journal:
         with self.engine.begin() as connection:
             connection.execute(update(results).where(results.c.destination == destination, results.c.state == PENDING).values(next_try=0.0))
 
+    def put_off(self, destination: str, reason: str, until: float) -> None:
+        """What is pending for a destination that is away waits with it; one change for all of it, as a day may leave much."""
+        pending = results.c.destination == destination, results.c.state == PENDING
+        with self.engine.begin() as connection:
+            connection.execute(update(results).where(*pending, results.c.first_try == 0.0).values(first_try=self.clock()))
+            connection.execute(update(results).where(*pending).values(reason=reason, next_try=until))
+
+    def first_tried_before(self, destination: str, moment: float) -> list[ResultRow]:
+        """What is pending for a destination since before that moment."""
+        return self._results(results.c.destination == destination, results.c.state == PENDING, results.c.first_try > 0.0,
+                             results.c.first_try < moment)
+
     def settle(self, study: str) -> None:
         """Derive whether an answered study is delivered or parked from its results."""
         row = self.study(study)

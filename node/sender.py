@@ -83,7 +83,8 @@ class Sender:
             self.channel.reach()
         except DeliveryError as error:
             self.circuit.failed(str(error))
-            for row in self.journal.due(self.peer.name):
+            self.journal.put_off(self.peer.name, str(error), self.circuit.row().next_try)
+            for row in self.journal.first_tried_before(self.peer.name, self.clock() - self.rules.give_up_h * 3600):
                 self.delivery.again(row, str(error))
             return False
         self.journal.hasten(self.peer.name)

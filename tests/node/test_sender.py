@@ -9,7 +9,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from node.association import echo
 from node.delivery import wait_s
 from node.errors import BetzError, DeliveryError, RefusedError
-from node.journal import ANSWERED, DELIVERED, PARKED, PENDING
+from node.journal import ANSWERED, DELIVERED, PARKED, PENDING, UNSUPPORTED
 from node.settings import Destination
 from node.settings import Sender as Rules
 from node.storage import deliver, send_folder
@@ -75,6 +75,27 @@ def test_a_refusal_for_good_is_parked_with_its_reason_and_sent_again_when_asked(
     assert site.journal.resend(STUDY) == 2
     sender.step()
     assert set(site.states().values()) == {DELIVERED} and site.journal.study(STUDY).state == DELIVERED
+
+
+STATUSES = {  # PS3.4 table B.2-1, PS3.7 annex C: what each class of status makes of an object
+    0x0000: DELIVERED, 0x0001: DELIVERED, 0x0107: DELIVERED, 0x0111: DELIVERED, 0x0116: DELIVERED,
+    0xB000: DELIVERED, 0xB006: DELIVERED, 0xB007: DELIVERED, 0xB123: DELIVERED,
+    0xA700: PENDING, 0xA701: PENDING, 0xA7FF: PENDING, 0x0110: PENDING, 0x0213: PENDING, 0xFE00: PENDING,
+    0xA900: PARKED, 0xA9FF: PARKED, 0xC000: PARKED, 0xC123: PARKED, 0xCFFF: PARKED, 0x0105: PARKED, 0x0106: PARKED, 0x0112: PARKED,
+    0x0117: PARKED, 0x0122: UNSUPPORTED, 0x0124: PARKED, 0x0210: PARKED, 0x0211: PARKED, 0x0212: PARKED,
+}  # fmt: skip
+
+
+def test_every_class_of_status_has_its_meaning(site, pacs, mr):
+    """One object for each status; what may pass is tried again, and nothing else."""
+    peer, received = pacs(statuses=sorted(STATUSES))
+    site.answer(peer, objects={f"{status:04X}": mr(number=status) for status in STATUSES})
+    site.sender(peer).step()
+    assert site.states() == {f"{status:04X}.dcm": state for status, state in STATUSES.items()} and received == []
+    assert all(row.file[:4] in row.reason for row in site.journal.results_of(STUDY) if row.file != "0000.dcm")
+    site.now += 3600.0
+    assert site.sender(peer).step() == len(received) == Counter(STATUSES.values())[PENDING]
+    assert site.states()["0122.dcm"] == PARKED, "nothing stands for it, now that all else is decided"
 
 
 def test_a_warning_is_delivered(site, pacs):
