@@ -29,6 +29,7 @@ from node.folder_sync import FolderSyncs
 from node.wholeness import NotWhole, texts_of
 
 OUT_OF_RESOURCES, NOT_AS_ANNOUNCED, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _WANTED = {(0x0008, 0x0016): "SOPClassUID", (0x0008, 0x0018): "SOPInstanceUID", (0x0020, 0x000D): "StudyInstanceUID",
            (0x0020, 0x000E): "SeriesInstanceUID"}
 
@@ -54,7 +55,7 @@ class Stored:
 
 def is_uid(text: str) -> bool:
     """True for digits and single dots, at most 64 of them (PS3.5 9.1); nothing else may become a path."""
-    return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)*", text) is not None
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 class Part:
@@ -182,8 +183,9 @@ class Spool:
 
     def _link(self, source: Path, target: Path) -> bool:
         """Give a synced file its name, durably; False where the name is taken."""
+        folder = target.parent
         while True:
-            self._make_folder(target.parent)
+            self._make_folder(folder)
             try:
                 os.link(source, target)
                 break
@@ -192,7 +194,7 @@ class Spool:
             except FileNotFoundError:
                 if not source.exists():
                     raise
-                self._folders.discard(target.parent)  # the study was purged meanwhile
+                self._folders.discard(folder)  # the study was purged meanwhile
         self._doubtful.add(target)
         self._keep(target)
         return True

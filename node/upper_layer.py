@@ -34,7 +34,7 @@ _HEADER = 6  # bytes: type, reserved, length
 _MARGIN = 64  # bytes; some senders count the negotiated length without the headers inside the PDU
 _LITTLE = 1024  # bytes; the PDUs that release, reject and abort have four
 _WAIT_MS = 50  # how long a thread sleeps where a deadline runs ...
-_SLEEP_MS = 500  # ... and where none does, unless there is something to do
+_SLEEP_MS = 1000  # ... and where none does, unless there is something to do
 
 
 class MonotonicTimer(Timer):
