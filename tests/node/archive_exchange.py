@@ -53,11 +53,11 @@ def dcmqrscp(folder: Path) -> list[object]:
     return ["dcmqrscp", "--config", folder / "dcmqrscp.cfg", str(PEER.port)]
 
 
-def wait_for(archive: subprocess.Popen) -> None:
+def wait_for(archive: subprocess.Popen, peer: Destination = PEER) -> None:
     end = time.monotonic() + START_S
     while True:
         try:
-            return echo(PEER, "BETZ", 5.0)
+            return echo(peer, "BETZ", 5.0)
         except DeliveryError:
             if time.monotonic() > end or archive.poll() is not None:
                 raise
