@@ -67,10 +67,18 @@ class Reception(DIMSEServiceProvider):
 
     def take(self, values: memoryview) -> bool:
         """Receive what a P-DATA-TF holds; False, and nothing was done, where the library is to read it."""
-        fragments = _fragments(values)
+        try:
+            return self._take(_fragments(values))
+        except Exception as error:
+            self.dul.end(f"the node failed ({unforeseen(error)})")
+            return True
+
+    def _take(self, fragments: list[tuple[int, int, memoryview]] | None) -> bool:
         if fragments is None and self._incoming:
             self.dul.end("a PDU cannot be understood", INVALID_VALUE)
         for number, fragment in enumerate(fragments or ()):
+            if self.dul.has_ended:
+                break
             if self._incoming:
                 self._go_on(*fragment)
             elif not self._begin(*fragment):
@@ -82,7 +90,7 @@ class Reception(DIMSEServiceProvider):
 
     def _begin(self, context: int, control: int, content: memoryview) -> bool:
         """True where a C-STORE begins that is received this way."""
-        if self.message is not None or control != _COMMAND | _LAST or 0 < self.maximum_pdu_size < _ANSWER_AT_MOST or self.dul.has_ended:
+        if self.message is not None or control != _COMMAND | _LAST or 0 < self.maximum_pdu_size < _ANSWER_AT_MOST:
             return False
         request, accepted = store_request(bytes(content)), self.assoc._accepted_cx.get(context)
         if not request or not accepted or not accepted.as_scp or accepted.abstract_syntax != request.sop_class_uid:
@@ -222,6 +230,7 @@ def keep(reception: Reception, part: Part, instance: str) -> int:
         _refused(reception, instance, error.status, str(error))
         return error.status
     except Exception as error:
+        part.close()
         _refused(reception, instance, PROCESSING_FAILURE, f"the node failed ({unforeseen(error)})")
         return PROCESSING_FAILURE
     reception.counts[stored.placed] += 1

@@ -146,6 +146,27 @@ def test_what_may_not_come_within_an_object_ends_the_association_and_leaves_noth
     assert len(events("association_aborted")) == 1
 
 
+@pytest.mark.parametrize("method", ["begin", "commit"])
+def test_a_node_that_fails_is_no_success(watched, peer, raw_peer, image, soon, events, method):
+    """Something that nobody foresaw: the sender hears no 0000, and what failed is said without what it was about."""
+    def fails(*arguments):
+        raise RuntimeError("Secret^Patient")
+
+    wire, listener = raw_peer.module, watched()[0]
+    caller = peer(listener)
+    setattr(listener.spool, method, fails)
+    caller.send(wire.store(*image()))
+    if method == "begin":
+        assert caller.answer()[0] == 7
+    else:
+        assert caller.status() == 0x0110
+    [line] = soon(lambda: events("association_aborted" if method == "begin" else "instance_refused"))
+    assert "the node failed (RuntimeError" in line["reason"] and "Secret" not in str(line)
+    soon(lambda: _is_empty(listener))
+    del listener.spool.__dict__[method]
+    assert peer(listener).send(wire.store(*image())).status() == 0
+
+
 @pytest.mark.parametrize("how", ["hangs up", "aborts", "releases", "starts another"])
 def test_an_object_that_is_not_finished_leaves_nothing(watched, peer, raw_peer, image, soon, how):
     wire, listener = raw_peer.module, watched()[0]
