@@ -5,6 +5,7 @@ demands it, and studies by their UID; names, dates of birth and descriptions are
 (its type), 402 (role). What comes from the network is freed of characters that XML does not have.
 
     Application Activity 110100            the node starts and stops
+    Begin Transferring 110102              results are about to be sent
     DICOM Instances Transferred 110104     what arrived (an association, a study), what was sent (a destination, a study)
     DICOM Study Deleted 110105             betz purge
     Security Alert 110113                  an association refused, a TLS handshake failed, the settings changed, recording stopped
@@ -27,6 +28,7 @@ Code = tuple[str, str, str]
 """Value, coding scheme, meaning."""
 
 APPLICATION_ACTIVITY: Code = ("110100", "DCM", "Application Activity")
+BEGIN_TRANSFERRING: Code = ("110102", "DCM", "Begin Transferring DICOM Instances")
 INSTANCES_TRANSFERRED: Code = ("110104", "DCM", "DICOM Instances Transferred")
 STUDY_DELETED: Code = ("110105", "DCM", "DICOM Study Deleted")
 SECURITY_ALERT: Code = ("110113", "DCM", "Security Alert")
@@ -92,6 +94,12 @@ def arrived(node: Node, when: datetime, sender: Peer, content: Content, action: 
     participants = [_other(sender, _SOURCE, True), _self(node, _DESTINATION)]
     return _message(node, when, INSTANCES_TRANSFERRED, action, MINOR_FAILURE if failure else SUCCESS, [], failure, participants,
                     _contents(content))
+
+
+def begun(node: Node, when: datetime, receiver: Peer, content: Content) -> bytes:
+    """Results of one study are about to be sent (A.5.3.3); what does not follow as `sent` did not get there."""
+    participants = [_self(node, _SOURCE, True), _other(receiver, _DESTINATION, False)]
+    return _message(node, when, BEGIN_TRANSFERRING, EXECUTE, SUCCESS, [], "", participants, _contents(content))
 
 
 def sent(node: Node, when: datetime, receiver: Peer, content: Content, failure: str = "") -> bytes:

@@ -9,6 +9,7 @@ the log, and stands in the trail as a gap: "Audit Recording Stopped", and "Start
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -28,6 +29,7 @@ from node.settings import Audit, Settings
 
 MSGID = "DICOM+RFC3881"  # PS3.15 A.6 gives this value for messages of its format; dcm4che sends it, too
 _NOTICE, _WARNING = 85, 84  # facility 10 (security) and severity 5, or 4 where something failed: PS3.15 A.6, RFC 5424 6.2.1
+RUNNING = "running"  # a file beside the messages while the node runs
 _IN_MEMORY, _AT_ONCE, _RETRY_S, _END_S = 10000, 100, 1.0, 10.0
 
 Make = Callable[[], bytes]
@@ -160,11 +162,26 @@ def _keep(make: Callable[[Node, datetime], bytes]) -> None:
 
 # events
 
+def node_ran() -> None:
+    """Told before the first event of a start. A node that was killed owes the trail what came in its last minute: that is said."""
+    if _trail is not None:
+        mark = _trail.spool.folder / RUNNING
+        if mark.exists():
+            said = "the node ended without stopping: what it received or sent in its last minute may be missing here"
+            _keep(lambda node, when: audit.alert(node, when, [audit.RECORDING_STARTED], said))
+        with contextlib.suppress(OSError):  # a disk that takes nothing is said by the trail itself
+            mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            mark.touch(0o600)
+
+
 def node_started() -> None:
     _keep(lambda node, when: audit.activity(node, when, audit.APPLICATION_START))
 
 
 def node_stopped() -> None:
+    if _trail is not None:
+        with contextlib.suppress(OSError):
+            (_trail.spool.folder / RUNNING).unlink(missing_ok=True)
     _keep(lambda node, when: audit.activity(node, when, audit.APPLICATION_STOP))
 
 
@@ -179,6 +196,12 @@ def arrived(calling: str, address: str, study: str, action: str, classes: Mappin
     """Objects of one study came over one association. `example`: one of them, which says whose they are."""
     sender, counted = Peer(calling, address), dict(classes)
     _keep(lambda node, when: audit.arrived(node, when, sender, Content(study, patient_id(example), counted), action, failure))
+
+
+def begun(ae_title: str, address: str, study: str, files: Iterable[Path]) -> None:
+    """Results of one study are about to be sent to a destination."""
+    paths = tuple(files)
+    _keep(lambda node, when: audit.begun(node, when, Peer(ae_title, address), content_of(study, paths)))
 
 
 def sent(ae_title: str, address: str, study: str, files: Iterable[Path], failure: str = "") -> None:
@@ -208,8 +231,11 @@ def settings_compared(settings: Settings) -> None:
         said = f"the settings differ from those of the last start in: {', '.join(changed)}"
         _keep(lambda node, when: audit.alert(node, when, kinds, said, file=settings.source, outcome=audit.SUCCESS))
     if known != mine:
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place.write_text(json.dumps(mine))
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            place.write_text(json.dumps(mine))
+        except OSError as error:
+            log("audit_failed", reason=f"what the settings are cannot be kept ({error.strerror}); the next start says that they changed")
 
 
 _KINDS = {"listener": audit.NETWORK_CONFIGURATION, "destination": audit.NETWORK_CONFIGURATION, "accept": audit.SECURITY_CONFIGURATION,

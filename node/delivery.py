@@ -6,7 +6,8 @@ will not pass is parked at once. A warning counts as delivered and is said. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from node import audit_trail
@@ -40,6 +41,11 @@ class Delivery:
             self.park(row, str(sent.error))
         else:
             self.again(row, str(sent.error))
+
+    def begin(self, rows: Iterable[ResultRow], path_of: Callable[[ResultRow], Path]) -> None:
+        """Tell the audit trail what is about to be sent, a message for each study."""
+        for study, mine in itertools.groupby(sorted(rows, key=lambda row: row.study), key=lambda row: row.study):
+            audit_trail.begun(self.peer.ae_title, self.peer.host or self.peer.url, study, [path_of(row) for row in mine])
 
     def tell(self, path_of: Callable[[ResultRow], Path]) -> None:
         """Tell the audit trail what went there since the last time, and what was refused for good: a message for each study and reason."""

@@ -156,4 +156,4 @@ def _end(event: evt.Event) -> None:
         how = "aborted" if event.assoc.is_aborted else "released"
         stored = {placed.name.lower(): count for placed, count in counts.items()}
         log("association_ended", calling=peer.ae_title, address=peer.address, how=how, **stored)
-        event.assoc.dimse.arrivals.tell(peer.ae_title, peer.address, event.assoc.dimse.spool)
+        event.assoc.dimse.arrivals.tell()

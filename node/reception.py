@@ -57,7 +57,7 @@ class Reception(DIMSEServiceProvider):
         super().__init__(association)
         self.spool, self.object_at_most, self.on_stored = spool, object_at_most, on_stored
         self.counts: Counter[Placed] = Counter()
-        self.arrivals = Arrivals()
+        self.arrivals = Arrivals(association.requestor, spool)
         self.is_storing = False
         self._incoming: Incoming | None = None
         self._parts: list[Part] = []

@@ -96,6 +96,7 @@ class Sender:
         rows, lost, answered = {self._path(row): row for row in due}, "", False
         if not rows:
             return
+        self.delivery.begin(due, self._path)
         for path, sent in self.channel.deliver(list(rows)):
             if isinstance(sent.error, UnsupportedError):
                 self.substitution.refused(rows[path], str(sent.error))

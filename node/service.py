@@ -39,6 +39,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
     warnings.simplefilter("ignore")  # libraries warn with the values of elements, which may be patient data
     stop = stop or threading.Event()
     with only_node(settings.storage.folder), _signals(stop), sending(settings):
+        audit_trail.node_ran()
         audit_trail.settings_compared(settings)
         journal, spool, outbox = open_storage(settings)
         with _writing(settings.storage.folder):
