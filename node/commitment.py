@@ -2,7 +2,8 @@
 
 The report (N-EVENT-REPORT) may come over the association of the request while that is open, or over one that the peer opens to the node.
 Both are heard by one function, `hear`, an argument; it decides whether the transaction is known. Only what a report names as committed
-is proven: no sequence, no proof. A report that cannot be understood or kept is answered with a failure, so that the peer may report again.
+is proven: no sequence, no proof. A report that cannot be understood or kept is answered with a failure, so that the peer may report again;
+an association to the node that brings `STRANGE_AT_MOST` such reports, or ones that nobody asked for, is aborted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from node.association import EXPLICIT, IMPLICIT, associated, called
 from node.errors import DeliveryError, RefusedError, UnreachableError
@@ -22,6 +24,7 @@ FAILURES = {  # PS3.3 C.14.1.1, Failure Reason
     0x0110: "processing failure", 0x0112: "no such object there", 0x0213: "out of resources", NOT_SUPPORTED: "SOP class not supported",
     CLASS_CONFLICT: "the object has another SOP class there", DUPLICATE_TRANSACTION: "the transaction UID was used before",
 }  # fmt: skip
+STRANGE_AT_MOST = 20
 _REQUEST, _SUCCESS, _PROCESSING_FAILURE, _STEP_S = 1, 0x0000, 0x0110, 0.05
 
 
@@ -46,7 +49,7 @@ def request(peer: Destination, calling: str, transaction: str, instances: Iterab
     """
     from pynetdicom import evt
 
-    handlers = [(evt.EVT_N_EVENT_REPORT, _report, [hear, peer.ae_title])]
+    handlers = [(evt.EVT_N_EVENT_REPORT, _Ear(hear, peer.ae_title))]
     with associated(peer, calling, [(SOP_CLASS, EXPLICIT), (SOP_CLASS, IMPLICIT)], timeout_s, handlers) as association:
         if not association.accepted_contexts:
             raise RefusedError(f"{called(peer)} does not offer storage commitment")
@@ -80,20 +83,35 @@ def services(hear: Hear) -> tuple[str, list[tuple]]:
     """The SOP class that a listener supports in both roles, and its event handlers, for reports over associations that peers open."""
     from pynetdicom import evt
 
-    return SOP_CLASS, [(evt.EVT_N_EVENT_REPORT, _report, [hear])]
+    return SOP_CLASS, [(evt.EVT_N_EVENT_REPORT, _Ear(hear))]
 
 
-def _report(event, hear: Hear, title: str = "") -> tuple[int, None]:
-    title = title or event.assoc.requestor.ae_title.strip()
-    try:
-        report = _read(event.event_information)
-        known = hear(report, title)
-    except Exception as error:
-        log("commitment_failed", peer=title, reason=f"a report could not be read or kept ({type(error).__name__})")
+class _Ear:
+    """The handler of N-EVENT-REPORT. `title`: the peer that is asked over the association; else the one that opened it to the listener."""
+
+    def __init__(self, hear: Hear, title: str = "") -> None:
+        self.hear, self.title = hear, title
+        self._strange: WeakKeyDictionary = WeakKeyDictionary()
+
+    def __call__(self, event) -> tuple[int, None]:
+        title = self.title or event.assoc.requestor.ae_title.strip()
+        if self._is_heard(event, title):
+            return _SUCCESS, None
+        self._strange[event.assoc] = count = self._strange.get(event.assoc, 0) + 1
+        if count >= STRANGE_AT_MOST and not self.title:
+            event.assoc.dul.end(f"{count} of its reports on storage commitment were wrong or not asked for")
         return _PROCESSING_FAILURE, None
-    if not known:
-        log("commitment_unknown", peer=title, transaction=uid_in_log(report.transaction), reason="the node did not ask this peer so")
-    return (_SUCCESS if known else _PROCESSING_FAILURE), None
+
+    def _is_heard(self, event, title: str) -> bool:
+        try:
+            report = _read(event.event_information)
+            known = self.hear(report, title)
+        except Exception as error:
+            log("commitment_failed", peer=title, reason=f"a report could not be read or kept ({type(error).__name__})")
+            return False
+        if not known:
+            log("commitment_unknown", peer=title, transaction=uid_in_log(report.transaction), reason="the node did not ask this peer so")
+        return known
 
 
 def _read(information) -> Report:

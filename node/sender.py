@@ -207,7 +207,10 @@ class Sender:
         asked = self.journal.proof(report.transaction)
         if asked is None or asked.destination != self.peer.name or title != self.peer.ae_title:
             return False
-        for one in self._stored(asked.study, asked.answer):
+        waiting = self._stored(asked.study, asked.answer)
+        if asked.state != ASKED and not waiting:
+            return True  # said before
+        for one in waiting:
             if one.uid in report.proven:
                 self.delivery.proven(one.row, "committed")
             elif one.uid in report.failed:

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt
+from pynetdicom.transport import ThreadedAssociationServer
 
 from node.journal import READY, RECEIVING, Journal
 from node.listener import VERIFICATION, listen
@@ -198,6 +200,19 @@ def given_back(costs):
     return lambda before: all(now <= then for now, then in zip(costs(), before, strict=True))
 
 
+def start_peer(ae: AE, port: int = 0, handlers: Sequence[tuple] = ()) -> ThreadedAssociationServer:
+    """As `AE.start_server`, but it looks often whether it is to end: the library's waits half a second each time."""
+    server = ae.make_server(("127.0.0.1", port), evt_handlers=list(handlers), server_class=ThreadedAssociationServer)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    ae._servers.append(server)
+    return server
+
+
+@pytest.fixture(scope="session")
+def peer_server():
+    return start_peer
+
+
 def _beside(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
@@ -278,7 +293,7 @@ def pacs():
         ae.add_supported_context("1.2.840.10008.1.1")
         for sop_class in classes:
             ae.add_supported_context(sop_class, list(syntaxes))
-        servers.append(ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store), *handlers]))
+        servers.append(start_peer(ae, port, [(evt.EVT_C_STORE, store), *handlers]))
         peer = Destination("pacs", title, "127.0.0.1", servers[-1].server_address[1])
         return peer, received
 

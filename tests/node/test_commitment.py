@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
-from node.commitment import SOP_CLASS, SOP_INSTANCE, services
+from node.commitment import SOP_CLASS, SOP_INSTANCE, STRANGE_AT_MOST, services
 from node.journal import ANSWERED, ARRIVED, DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal
 from node.listener import listen
 from node.query import STUDY_ROOT_FIND
@@ -23,7 +23,7 @@ STUDY, MR, SECONDARY = "1.2.3.4", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.
 class Archive:
     """A peer that takes objects and can be told what to say of them. `requests` are the N-ACTION data sets that came."""
 
-    def __init__(self, reports=True, commitment=True, find=False):
+    def __init__(self, start, reports=True, commitment=True, find=False):
         self.received, self.requests, self.failures, self.hidden, self.action_status = [], [], {}, set(), 0x0000
         self.reports, self.answers, self.asked = reports, [], threading.Event()
         ae = AE("PACS")
@@ -31,7 +31,7 @@ class Archive:
             ae.add_supported_context(sop_class)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._asked), (evt.EVT_DIMSE_SENT, self._sent),
                     (evt.EVT_C_FIND, self._find)]
-        self.server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.server = start(ae, handlers=handlers)
         self.peer = Destination("pacs", "PACS", "127.0.0.1", self.server.server_address[1], commitment=commitment, query=find)
 
     def stop(self):
@@ -96,11 +96,11 @@ class Archive:
 
 
 @pytest.fixture
-def archive():
+def archive(peer_server):
     started = []
 
     def start(**how):
-        started.append(Archive(**how))
+        started.append(Archive(peer_server, **how))
         return started[-1]
     yield start
     for one in started:
@@ -176,6 +176,25 @@ def test_a_report_that_was_not_asked_for_proves_nothing(site, archive, listening
     assert pacs.call(port, report) == 0x0110
     del report.TransactionUID
     assert pacs.call(port, report) == 0x0110 and set(site.states().values()) == {STORED}
+
+
+def test_an_association_that_brings_only_strange_reports_is_ended(site, archive, listening, events, soon):
+    pacs = archive(reports=False)
+    site.answer(pacs.peer)
+    sender = site.sender(pacs.peer)
+    sender.step()
+    report = pacs.report()
+    report.TransactionUID = "1.2.3"
+    ae = AE("PACS")
+    ae.dimse_timeout = 5
+    ae.add_requested_context(SOP_CLASS)
+    port = listening(sender)
+    association = ae.associate("127.0.0.1", port, ae_title="BETZ", ext_neg=[build_role(SOP_CLASS, scp_role=True)])
+    answers = [association.send_n_event_report(report, 1, SOP_CLASS, SOP_INSTANCE)[0].get("Status") for _ in range(STRANGE_AT_MOST)]
+    assert answers[:-1] == [0x0110] * (STRANGE_AT_MOST - 1) and answers[-1] in (0x0110, None)
+    soon(lambda: not association.is_established)
+    assert len(events("commitment_unknown")) == STRANGE_AT_MOST and "20 of its reports" in events("association_aborted")[0]["reason"]
+    assert pacs.call(port, pacs.report()) == 0x0000 and set(site.states().values()) == {PROVEN}, "the right one is still heard"
 
 
 def test_only_what_is_named_as_committed_is_proven(site, archive, listening):
