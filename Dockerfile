@@ -1,4 +1,5 @@
-# Two stages: the first builds the virtual environment, the second holds only what runs. Not root; the store and the settings are in /var/lib/betz.
+# Two stages: the first builds the virtual environment, the second holds only what runs. Not root; the store and the settings are in /var/lib/betz,
+# and nothing else is written: it runs on a read-only root file system without any capability (config/compose.yaml).
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 COPY requirements.lock ./
@@ -12,11 +13,11 @@ RUN /opt/betz/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends libgomp1 \
+ && apt-get install --yes --no-install-recommends libgomp1 libseccomp2 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --home-dir /var/lib/betz --create-home betz
 COPY --from=build /opt/betz /opt/betz
-ENV PATH=/opt/betz/bin:$PATH BETZ_HOME=/var/lib/betz/store PYTHONUNBUFFERED=1
+ENV PATH=/opt/betz/bin:$PATH HOME=/var/lib/betz BETZ_HOME=/var/lib/betz/store PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER betz
 WORKDIR /var/lib/betz
 VOLUME /var/lib/betz

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from node import audit_transport
+from node import audit_transport, isolation
 from node.association import echo
 from node.certificates import first_in, identity_of, verdicts
 from node.channel import channel_to
@@ -37,6 +37,7 @@ def checks(settings: Settings, only_listener: bool = False) -> Iterator[tuple[bo
     yield _checked(lambda: check_permissions(settings))
     yield _checked(lambda: _disk(settings))
     yield True, sentence_of(settings.worker, places_of(settings.worker, memory_gib()))
+    yield True, isolation.sentence()
     yield _checked(lambda: keeping(settings))
     if not settings.tls.is_on:
         yield True, "tls: no certificate is configured under [tls]; what goes over the network is not encrypted"

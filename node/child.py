@@ -64,6 +64,11 @@ def run_child(
         raise (CrashError if process.returncode < 0 else JobError)(_why(process.returncode, said))
 
 
+def is_child() -> bool:
+    """True in a process that `run_child` started."""
+    return PARENT in os.environ
+
+
 def die_with_parent() -> None:
     """Called by a child at its start: it is killed when the thread that started it ends (prctl PR_SET_PDEATHSIG)."""
     import ctypes

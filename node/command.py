@@ -16,7 +16,7 @@ from pathlib import Path
 
 from analysis.words import unpacked
 from node import __version__
-from node.child import PARENT
+from node.child import die_with_parent, is_child
 from node.disk import REFUSED, refusal
 from node.errors import BetzError
 from node.log import quiet, unforeseen
@@ -49,7 +49,7 @@ def _failed(sentence: str, error: BaseException | None = None) -> int:
 
         traceback.print_exception(error)
     print(f"betz: {sentence}", file=sys.stderr)
-    return REFUSED if os.environ.get(PARENT) and refusal(error) else 1
+    return REFUSED if is_child() and refusal(error) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,9 +145,11 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _process(options: argparse.Namespace) -> None:
-    from node.child import die_with_parent
+    if is_child():
+        from node.isolation import isolate
 
-    die_with_parent()
+        die_with_parent()
+        isolate()
     settings, folder = _settings(options), _folder(options.folder)
     from node.process import process_folder
 

@@ -19,6 +19,7 @@ from node import audit_trail
 from node.audit_transport import sending
 from node.commitment import services
 from node.errors import BetzError
+from node.isolation import why_not
 from node.journal import Journal
 from node.listener import listen
 from node.log import log
@@ -61,6 +62,8 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         rules = settings.listener
         log("node_started", ae_title=rules.ae_title, host=rules.host, port=listener.port, storage=settings.storage.folder,
             destinations=[peer.name for peer in settings.destination])
+        if why := why_not():
+            log("analyses_not_isolated", reason=f"they can open network connections: {why}")
         audit_trail.node_started()
         started(listener.port)
         stop.wait()
