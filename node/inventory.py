@@ -208,9 +208,12 @@ def _told(facts: Facts) -> dict:
 
 def main(folder: str, file: str) -> int:
     """The status. What a library says of a header may quote it, and stays out of what the node logs."""
-    from node.child import die_with_parent
+    from node.child import die_with_parent, is_child
+    from node.isolation import isolate
 
     die_with_parent()
+    if is_child():
+        isolate()
     quiet()
     try:
         write(taken(Path(folder), read(Path(file))), Path(file))
