@@ -56,12 +56,17 @@ class AuditSpool:
             self._file = None
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = self.folder / f"{time.time_ns():020d}.{os.getpid()}.frames"
+            path = self.folder / f"{self._next():020d}.{os.getpid()}.frames"
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
             self._file = os.fdopen(handle, "ab", buffering=0)
             sync_folder(self.folder)
         return self._file
+
+    def _next(self) -> int:
+        """The time in ns, but later than every file that is there: a clock that was put back changes no order."""
+        there = self.files()
+        return max(time.time_ns(), _number(there[-1]) + 1 if there else 0)
 
     def _cut(self, file, begin: int) -> None:
         """Nothing may follow half a message in the same file."""
@@ -91,7 +96,7 @@ class AuditSpool:
         for path in self.files():
             frames = frames_of(path, known.get(path.name, 0))
             count += len(frames)
-            since = since or (int(path.name.partition(".")[0]) / 1e9 if frames else None)
+            since = since or (_number(path) / 1e9 if frames else None)
         return count, since
 
     # what was sent
@@ -121,7 +126,7 @@ class AuditSpool:
             known = {name: offset for name, offset in self.positions().items() if name in there}
             known.update({path.name: end for path, end, _ in frames})
             part = self.folder / "position.part"
-            with open(part, "w") as file:
+            with open(part, "w", opener=_private) as file:
                 json.dump(known, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -166,12 +171,20 @@ def frames_of(path: Path, offset: int = 0, at_most: int = 10**9) -> list[bytes]:
     return found
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _frame(data: bytes, at: int) -> bytes:
     count, space, _ = data[at:at + 12].partition(b" ")
     if not space or not count.isdigit() or int(count) > _LONGEST_FRAME:
         return b""
     end = at + len(count) + 1 + int(count)
     return data[at:end] if end <= len(data) else b""
+
+
+def _number(path: Path) -> int:
+    return int(path.name.partition(".")[0])
 
 
 def _size(path: Path) -> int:

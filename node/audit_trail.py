@@ -233,6 +233,7 @@ def settings_compared(settings: Settings) -> None:
     if known != mine:
         try:
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            place.touch(0o600)
             place.write_text(json.dumps(mine))
         except OSError as error:
             log("audit_failed", reason=f"what the settings are cannot be kept ({error.strerror}); the next start says that they changed")

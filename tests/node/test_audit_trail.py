@@ -89,9 +89,12 @@ def test_nothing_is_kept_where_nobody_asked_for_it(trail, tmp_path):
 
 def test_messages_stay_in_their_order_and_only_for_the_eyes_of_the_node(trail, kept, tmp_path):
     trail()
+    audit_trail.node_ran()
+    audit_trail.settings_compared(Settings(storage=Storage(tmp_path, 0.0)))
     _refuse(*(str(number) for number in range(50)))
     audit_trail.end()
     assert _alerts(kept()) == [str(number) for number in range(50)]
+    AuditSpool(tmp_path).mark_sent(AuditSpool(tmp_path).unsent())
     assert all(path.stat().st_mode & 0o077 == 0 for path in [tmp_path / "audit", *(tmp_path / "audit").iterdir()])
 
 
@@ -237,6 +240,15 @@ def test_room_again_ends_the_gap(tmp_path, kept, soon, events):
     lost = next(text for text in alerts if text.endswith("audit messages were lost"))
     written = [text for text in alerts if text.isdigit()]
     assert int(lost.split()[0]) + len(written) == 20 and alerts[-1] == "after"
+
+
+def test_a_clock_that_is_put_back_changes_no_order(tmp_path):
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / f"{2**62:020d}.1.frames").write_bytes(b"3 one")
+    spool = AuditSpool(tmp_path)
+    assert spool.append([b"two"])
+    assert [frame for _, _, frame in spool.unsent()] == [b"3 one", b"3 two"]
+    spool.close()
 
 
 def test_what_was_sent_makes_room_and_what_was_not_stays(tmp_path):
