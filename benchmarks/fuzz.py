@@ -12,7 +12,8 @@
 
 The inputs are made by `mutations.py`. Wrong is: an exception that the module does not state; an input that takes more than 20 s; a process
 that dies; memory or file descriptors that grow; a file outside the storage folder, or in it under a name that is no UID; a listener that
-does not answer a C-ECHO within a second in between. What was found wrong is kept with its input. Exit status 1 where there is any.
+does not answer a C-ECHO in between, or logs a failure of its own. What was found wrong is kept with its input. Exit status 1 where there is
+any.
 """
 
 from __future__ import annotations
@@ -143,8 +144,19 @@ def run(names: list[str], inputs: int, seed: int, folder: Path) -> list[dict]:
             done.append({"target": name, "inputs": 0, "wrong": {sentence: str(place / "last.bin")}})
         else:
             done.append(json.loads((place / "figures.json").read_text()))
+            done[-1]["wrong"].update(_logged(place / "errors.txt"))
         print(json.dumps(done[-1]), flush=True)
     return done
+
+
+def _logged(errors: Path) -> dict[str, str]:
+    """What the node itself logged as its own failure: a thread that died is no exception here."""
+    found = {}
+    for line in errors.read_text(errors="replace").splitlines():
+        if "the node failed" in line or '"thread_failed"' in line or "Exception in thread" in line:
+            event = json.loads(line) if line.startswith("{") else {"event": line, "reason": ""}
+            found.setdefault(f"{event['event']}: {event['reason']}", str(errors))
+    return found
 
 
 def guided(name: str, seconds: int, folder: Path) -> None:

@@ -205,7 +205,7 @@ class Connection(Target):
         names = [path.name for path in self.spool.studies_folder.iterdir() if not re.fullmatch(r"[0-9.]{1,64}", path.name)]
         for study in self.spool.studies():
             self.spool.remove(study)
-        return f"{names} in the spool" if names else "a C-ECHO took more than 1 s" if self.slowest_echo_s > 1 else ""
+        return f"{names} in the spool" if names else ""
 
     def close(self) -> None:
         until = time.monotonic() + 15

@@ -16,7 +16,8 @@ from node.settings import Listener, is_loopback
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 REQUEST_AT_MOST = 2**18  # bytes of an A-ASSOCIATE-RQ; 128 presentation contexts with 30 transfer syntaxes each need half of it
 _ITEMS_FROM = 74  # PS3.8 table 9-11: type, length, version, titles, reserved
-_APPLICATION_CONTEXT_ITEM = 0x10
+_APPLICATION_CONTEXT_ITEM, _PRESENTATION_CONTEXT_ITEM = 0x10, 0x20
+_ABSTRACT_SYNTAX_ITEM, _TRANSFER_SYNTAX_ITEM = 0x30, 0x40
 ABORTED_BY_USER = b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00"  # A-ABORT, source 0: service user (PS3.8 9.3.8)
 
 
@@ -62,15 +63,25 @@ def request_of(pdu: bytes) -> Request:
     """Read a whole A-ASSOCIATE-RQ. ValueError where it is none: too short, or items that do not add up."""
     if len(pdu) < _ITEMS_FROM:
         raise ValueError("the association request is too short")
-    items = dict(reversed(_items(pdu)))  # the first of a kind counts
+    found = _items(pdu, _ITEMS_FROM)
+    for content in (content for kind, content in found if kind == _PRESENTATION_CONTEXT_ITEM):
+        _check_context(content)
+    items = dict(reversed(found))  # the first of a kind counts
     return Request(
         calling=_title(pdu[26:42]), called=_title(pdu[10:26]), version_1=bool(pdu[7] & 1),  # PS3.8 9.3.2: only bit 0 is tested
         application_context=items.get(_APPLICATION_CONTEXT_ITEM, b"").decode("ascii", "replace").rstrip("\0 "),
     )
 
 
-def _items(pdu: bytes) -> list[tuple[int, bytes]]:
-    found, place = [], _ITEMS_FROM
+def _check_context(content: bytes) -> None:
+    """PS3.8 9.3.2.2: an odd number, an abstract syntax and transfer syntaxes; without them the library's threads fail (seen)."""
+    kinds = [kind for kind, value in _items(content, 4) if value.strip(b"\0 ")]
+    if not content[:1] or not content[0] & 1 or not {_ABSTRACT_SYNTAX_ITEM, _TRANSFER_SYNTAX_ITEM} <= set(kinds):
+        raise ValueError("a presentation context of the association request is not whole")
+
+
+def _items(pdu: bytes, place: int) -> list[tuple[int, bytes]]:
+    found = []
     while place < len(pdu):
         end = place + 4 + int.from_bytes(pdu[place + 2:place + 4], "big")
         if end > len(pdu) or place + 4 > len(pdu):

@@ -29,7 +29,7 @@ from node.sockets import Socket
 from node.spool import Spool
 from node.tls import credentials_of
 from node.transport import HANG_UP_S, Server, allow_descriptors
-from node.upper_layer import Checkpoint, UpperLayer
+from node.upper_layer import Checkpoint, UpperLayer, end_whole
 
 VERIFICATION = "1.2.840.10008.1.1"
 SIEMENS_CSA_NON_IMAGE = "1.3.12.2.1107.5.9.1"
@@ -145,9 +145,19 @@ def _handler(spool: Spool, rules: Rules, on_stored: Callable[[str], None]) -> ty
             association._reactor_checkpoint = Checkpoint()
             association._reactor_checkpoint.set()
             association.bind(evt.EVT_FSM_TRANSITION, Checkpoint.stir_for)
+            association.run = _guarded(association, association.run)
             self.server.admitted(association)
             return association
     return Handler
+
+
+def _guarded(association: Association, run: Callable[[], None]) -> Callable[[], None]:
+    def guarded() -> None:
+        try:
+            run()
+        except Exception as error:  # for example a presentation context without an abstract syntax
+            end_whole(association, error)
+    return guarded
 
 
 def _end(event: evt.Event) -> None:

@@ -81,6 +81,12 @@ class Checkpoint(threading.Event):
         return super().wait(timeout)
 
 
+def end_whole(association: Association, error: Exception) -> None:
+    """What nobody foresaw in the thread of an association ends all of it; else the connection would stay, with nobody to look after it."""
+    association.dul.end(f"the node failed ({unforeseen(error)})", INVALID_VALUE)
+    association.kill()  # waits until the peer has hung up, or the ARTIM timer ends
+
+
 class UpperLayer(DULServiceProvider):
     """The library's provider of the upper layer service, bounded by the settings of the listener."""
 
@@ -129,7 +135,10 @@ class UpperLayer(DULServiceProvider):
 
     def _decode_pdu(self, bytestream):
         try:
-            return super()._decode_pdu(bytestream)
+            pdu, event = super()._decode_pdu(bytestream)
+            if event == "Evt6":
+                pdu.to_primitive()  # the state machine does so unguarded
+            return pdu, event
         except Exception as error:  # the library makes event 19 of it
             self._blame(f"a PDU cannot be understood ({type(error).__name__})", INVALID_VALUE)
             raise

@@ -111,6 +111,36 @@ def test_what_is_no_request_is_aborted(node, call, raw_peer, events, garbage):
     assert _echo(call, listener)
 
 
+@pytest.mark.parametrize("context", [
+    b"\1\0\0\0" + b"\x40\0\0\x11" + b"1.2.840.10008.1.2", b"\1\0\0\0" + b"\x30\0\0\x11" + b"1.2.840.10008.1.1", b"\1\0\0\0", b"",
+    b"\2\0\0\0" + b"\x30\0\0\x11" + b"1.2.840.10008.1.1" + b"\x40\0\0\x11" + b"1.2.840.10008.1.2",
+], ids=["no abstract syntax", "no transfer syntax", "neither", "nothing", "an even number"])
+def test_a_context_that_is_not_whole_is_aborted_and_leaves_nothing(node, call, raw_peer, events, costs, given_back, soon, context):
+    """Stock: the thread of the association fails; connection and second thread stay as long as the peer likes, and nobody counts them."""
+    listener = node()
+    before, good = costs(), raw_peer.module.request()
+    content = good[6:] + b"\x20\0" + len(context).to_bytes(2, "big") + context
+    peer = raw_peer(listener.port, sent=raw_peer.module.pdu(1, content))
+    assert peer.answer() == ABORTED
+    assert "presentation context" in events("connection_refused")[0]["reason"]
+    peer.socket.close()
+    soon(lambda: given_back(before))
+    assert _echo(call, listener)
+
+
+def test_user_information_that_the_library_cannot_read_is_aborted(node, call, raw_peer, events):
+    """Stock: the thread of the connection fails, and the peer hears nothing. Here an identity of a kind that is not defined."""
+    listener = node()
+    item = b"\x58\0\0\7" + b"\x09\1\0\1u\0\0"
+    content = raw_peer.module.request()[6:]
+    user = content.index(b"\x50\0", 68)
+    length = int.from_bytes(content[user + 2:user + 4], "big") + len(item)
+    peer = raw_peer(listener.port, sent=raw_peer.module.pdu(1, content[:user + 2] + length.to_bytes(2, "big") + content[user + 4:] + item))
+    assert peer.answer()[0] == 7
+    assert "cannot be understood" in events("association_aborted")[0]["reason"]
+    assert _echo(call, listener)
+
+
 @pytest.mark.parametrize(("given", "source", "codes", "reason"), [
     ({"calling": "OTHER"}, "127.0.0.1", (1, 1, 3), "accepted callers"),
     ({}, "127.0.0.2", (1, 1, 3), "accepted callers"),
