@@ -31,10 +31,13 @@ class Delivery:
         self.journal, self.peer, self.rules, self.clock, self.chance = journal, peer, rules, clock, chance
         self._untold: dict[tuple[str, str], list[ResultRow]] = {}
 
-    def record(self, row: ResultRow, sent: Sent) -> None:
-        """What a C-STORE gave."""
+    def noted(self, row: ResultRow, sent: Sent) -> None:
+        """What the audit trail is to be told of one object."""
         if sent.error is None or isinstance(sent.error, RefusedError):
             self._untold.setdefault((row.study, str(sent.error or "")), []).append(row)
+
+    def record(self, row: ResultRow, sent: Sent) -> None:
+        """What a C-STORE gave."""
         if sent.error is None:
             self._write("result_delivered", row, STORED if self.peer.is_to_prove else DELIVERED, sent.warning)
         elif isinstance(sent.error, RefusedError):

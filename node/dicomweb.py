@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,6 +110,9 @@ class Web:
         from dicomweb_client.api import DICOMwebClient
 
         logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL + 1)
+        for file in (self.peer.authorities, self.peer.client_certificate, self.peer.client_key):
+            if file and not os.access(file, os.R_OK):
+                raise UnreachableError(f"The file {file} cannot be read.")
         with requests.Session() as session:
             session.trust_env, session.max_redirects = False, 0
             session.headers["Accept"] = "application/dicom+json"

@@ -98,6 +98,7 @@ class Sender:
             return
         self.delivery.begin(due, self._path)
         for path, sent in self.channel.deliver(list(rows)):
+            self.delivery.noted(rows[path], sent)
             if isinstance(sent.error, UnsupportedError):
                 self.substitution.refused(rows[path], str(sent.error))
             else:

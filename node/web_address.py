@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from node.settings import Destination
 
 _DIMSE = ("ae_title", "host", "port")
+_TLS = ("tls", "certificate")
 _WEB = ("authorities", "client_certificate", "client_key", "token_file", "user", "password_file")
 
 
 def address_problem(peer: Destination) -> str | None:
     """A sentence that says what is wrong with how a destination is to be called; None where nothing is."""
-    dimse, web = ([key for key in keys if getattr(peer, key)] for keys in (_DIMSE, _WEB))
+    dimse, web = ([key for key in keys if getattr(peer, key)] for keys in ((*_DIMSE, *_TLS), _WEB))
     if not peer.url:
         if web:
             return f"{web[0]} is for DICOMweb, and the destination {peer.name!r} has no url."
@@ -24,7 +25,7 @@ def address_problem(peer: Destination) -> str | None:
         missing = next((key for key in _DIMSE if key not in dimse), None)
         return missing and f"needs the key {missing!r}, or a url where it is a DICOMweb service."
     if dimse:
-        return f"{peer.name!r} has a url and {dimse[0]}: it is called over DICOMweb (url) or over DIMSE (ae_title, host, port), not both."
+        return f"{peer.name!r} has a url and {dimse[0]}: it is called over DICOMweb (url) or over DIMSE ({', '.join(_DIMSE)}), not both."
     if peer.commitment:
         return f"{peer.name!r} has a url: there is no storage commitment over DICOMweb; write query = true for a proof."
     return _url_problem(peer) or _secret_problem(peer)

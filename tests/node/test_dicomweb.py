@@ -284,6 +284,16 @@ def test_https_that_cannot_be_trusted_gets_nothing(site, service, authority, tmp
     assert set(site.states().values()) == {PENDING} and web.received == {} and words in site.reason(PENDING)
 
 
+@pytest.mark.parametrize("key", ["authorities", "client_certificate", "client_key"])
+def test_a_file_of_https_that_is_gone_is_a_reason(site, tmp_path, key):
+    more = {} if key != "client_key" else {"client_certificate": tmp_path}
+    peer = Destination("pacs", url="https://127.0.0.1:9/dicom-web", **{**more, key: tmp_path / "none.pem"})
+    site.answer(peer)
+    site.sender(peer).step()
+    assert set(site.states().values()) == {PENDING} and "none.pem cannot be read" in site.reason(PENDING)
+    assert any("none.pem" in sentence and not right for right, sentence in checks(site.settings(peer)))
+
+
 def test_nobody_there():
     peer = Destination("pacs", url="http://127.0.0.1:9/dicom-web", query=True)
     with pytest.raises(UnreachableError, match="cannot be reached"):

@@ -89,6 +89,7 @@ def test_the_commented_example_is_the_default(monkeypatch):
     ("listener = 1", ["[listener]"]),
     ("[destination]\nname = 'pacs'", ["[[destination]]"]),
     ("[[destination]]\nname='a'\nurl='https://h/w'\nport=104", ["url and port", "not both"]),
+    ("[[destination]]\nname='a'\nurl='https://h/w'\ntls=true", ["url and tls", "not both"]),
     ("[[destination]]\nname='a'\nurl='https://h/w'\ncommitment=true", ["no storage commitment", "query = true"]),
     ("[[destination]]\nname='a'\nurl='ftp://h/w'", ["no address of a web service"]),
     ("[[destination]]\nname='a'\nurl='https://h:x/w'", ["no address"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from dataclasses import replace
@@ -112,6 +113,26 @@ def test_a_listening_port_that_nobody_serves(site):
             sender.step()
             site.now += HOUR_S
         assert is_open(site.journal.circuit("pacs")) and sender.step() == 0 and set(site.states().values()) == {PENDING}
+
+
+@pytest.mark.parametrize("said", [b"\x02", b"\x02\x00\x00\x00\x00\xb8\x00\x01", b"\xff" * 40], ids=["one byte", "a part", "noise"])
+def test_half_an_answer_is_no_answer(site, said):
+    with socket.create_server(("127.0.0.1", 0)) as half:
+        def speak():
+            connection, _ = half.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(said)
+                connection.settimeout(20)
+                while connection.recv(65536):
+                    pass
+        threading.Thread(target=speak, daemon=True).start()
+        peer = Destination("pacs", "PACS", "127.0.0.1", half.getsockname()[1])
+        site.answer(peer)
+        thread = threading.Thread(target=site.sender(peer, timeout_s=0.5).step)
+        thread.start()
+        thread.join(15)
+        assert not thread.is_alive() and set(site.states().values()) == {PENDING} and site.journal.circuit("pacs").failures == 1
 
 
 @pytest.fixture
