@@ -174,6 +174,8 @@ class Journal:
             if row.state == RUNNING and not may_run(row.study):
                 self.move(row.study, (RUNNING,), READY, "the node stopped during its analysis")
                 said.append(f"{row.study} was being analysed when the node stopped; it is ready again")
+            elif row.state == ANSWERED:
+                self.settle(row.study)  # the node may have stopped after its last object was sent, and before that
         return said
 
     def _is_stale(self, row: StudyRow, spool: Spool) -> bool:

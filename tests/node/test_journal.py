@@ -151,6 +151,16 @@ def test_an_instance_that_the_journal_missed_is_found_whatever_the_clock_says(tm
     assert len(journal.recover(spool)) == 1 and _state(journal) == RECEIVING
 
 
+def test_a_node_that_was_killed_after_the_last_object_was_sent_finds_the_study_delivered(tmp_path, journal):
+    """The outcome of the last object and the state of its study are two transactions; found by `benchmarks/kill.py`."""
+    _answered(journal)
+    with journal.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE results SET state = 'delivered'")
+    assert _state(journal) == ANSWERED
+    journal.recover(Spool(tmp_path))
+    assert _state(journal) == DELIVERED
+
+
 def test_a_study_is_found_by_the_end_of_its_uid(journal):
     for study in ("1.2.30", "1.2.31", "1.9.31"):
         journal.stored(study)
