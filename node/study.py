@@ -187,8 +187,8 @@ def _read_into(found: dict[str, _Found], problems: list[str], path: Path, name: 
         missing = [word for word in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not header.get(word)]
     except Exception as error:  # pydicom raises many kinds on a damaged file; each is the same news to a reader
         problems.append(say(
-            "{name} could not be read as DICOM ({kind}: {error}); it was left out.",
-            name=name, kind=type(error).__name__, error=str(error),
+            "{name} could not be read as DICOM ({kind}); it was left out.",
+            name=name, kind=type(error).__name__,
         ))
         return
     if sop_class == MEDIA_STORAGE_DIRECTORY:

@@ -323,3 +323,16 @@ def test_a_whole_node_says_nothing_of_its_patient(secret, tmp_path, unseen, told
         stop.set()
         thread.join(60)
     assert "study_answered" in unseen(told(replace(settings)))
+
+
+def test_what_a_library_says_of_a_damaged_header_is_in_no_reason(secret, tmp_path, monkeypatch):
+    from node import study
+
+    def fail(*_, **__):
+        raise ValueError("could not convert string to float: 'Secret^Patient'")
+
+    monkeypatch.setattr(study, "dcmread", fail)
+    secret().save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(study.StudyError) as error:
+        study.read_study(tmp_path)
+    assert "ValueError" in str(error.value) and not WORDS.search(str(error.value))
