@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from node.errors import CertificateError
-from node.settings import Settings
+from node.settings import Settings, Tls
 from node.trust import fingerprint_in
 
 
@@ -48,7 +48,7 @@ def identity_of(der: bytes) -> Identity:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Identity(fingerprint, _names(x509.load_der_x509_certificate(der)))
-    except (ValueError, x509.InvalidVersion):
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return Identity(fingerprint, ())
 
 
@@ -77,6 +77,12 @@ def certificates_in(path: Path) -> list[x509.Certificate]:
 def first_in(path: Path) -> Identity:
     """The owner of the first certificate of a PEM file: who shows the file."""
     return identity_of(certificates_in(path)[0].public_bytes(Encoding.DER))
+
+
+def warning_of(rules: Tls, now: datetime.datetime) -> str | None:
+    """What there is to say of the node's own certificate, where it ends soon or ended; None where all is well."""
+    right, sentence = _said(lambda: _own("tls", rules.certificate, now, datetime.timedelta(days=rules.warn_days)))
+    return None if right else sentence
 
 
 def verdicts(settings: Settings, now: datetime.datetime) -> Iterator[tuple[bool | None, str]]:

@@ -60,7 +60,8 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         for thread in threads:
             thread.start()
         rules = settings.listener
-        log("node_started", ae_title=rules.ae_title, host=rules.host, port=listener.port, storage=settings.storage.folder,
+        doors = {"tls": settings.tls.profile, "plain_port": rules.plain_port} if settings.tls.is_on else {"tls": "off"}
+        log("node_started", ae_title=rules.ae_title, host=rules.host, port=listener.port, **doors, storage=settings.storage.folder,
             destinations=[peer.name for peer in settings.destination])
         if why := why_not():
             log("analyses_not_isolated", reason=f"they can open network connections: {why}")

@@ -2,8 +2,8 @@
 
 A socket of this module behaves as a plain one to whoever waits with `poll`: where it has nothing yet, it raises BlockingIOError, and a
 read of 16 KiB or more (the longest TLS record) leaves nothing decrypted behind. Files that changed are read before the next connection;
-where the new ones cannot be used the old ones stay in force, and the log says so once. There is no resumption: each connection shows its
-certificate anew.
+where the new ones cannot be used the old ones stay in force, and the log says so once. That the node's own certificate ends soon it says
+once a day. There is no resumption: each connection shows its certificate anew.
 
 Of the suites that B.13 wants for TLS 1.3 Python 3.11 offers the three with GCM and ChaCha20; for the two with CCM it has no switch. Keys
 and signatures below 112 bits of strength (RSA of less than 2048 bits, SHA-1) are refused in both profiles.
@@ -16,14 +16,19 @@ import functools
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from node.certificates import Identity, identity_of
+from node.certificates import Identity, identity_of, warning_of
 from node.errors import CertificateError
 from node.log import log
 from node.settings import Tls
 
+EVERY_S = 86400.0  # how often the log says that the node's certificate ends soon
 RECORD_AT_MOST = 2**14  # bytes of data in a TLS record (RFC 8446 5.1)
 HANDSHAKE = 0x16  # the first byte of every TLS connection
 SUITES = {  # of TLS 1.2; OpenSSL's names, the best first
@@ -137,9 +142,9 @@ class Contexts(NamedTuple):
 class Credentials:
     """What the node shows of itself and whom it believes, as the files say now."""
 
-    def __init__(self, rules: Tls) -> None:
-        self.rules = rules
-        self._lock, self._state = threading.Lock(), self._files()
+    def __init__(self, rules: Tls, clock: Callable[[], float] = time.time) -> None:
+        self.rules, self.clock = rules, clock
+        self._lock, self._state, self._looked = threading.Lock(), self._files(), -inf
         self._contexts = self._read()
 
     @property
@@ -149,7 +154,14 @@ class Credentials:
             if (state := self._files()) != self._state:
                 self._state = state
                 self._renew()
+            if abs(self.clock() - self._looked) >= EVERY_S:
+                self._look_at_end()
             return self._contexts
+
+    def _look_at_end(self) -> None:
+        self._looked = self.clock()
+        if warning := warning_of(self.rules, datetime.fromtimestamp(self._looked, UTC)):
+            log("certificate_ends", reason=warning)
 
     def _renew(self) -> None:
         try:

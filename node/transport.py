@@ -96,10 +96,14 @@ class Server(AssociationServer):
     def _plain_door(self) -> socket.socket | None:
         if not self.rules.plain_port:
             return None
+        door = socket.socket(self.address_family)
         try:
-            door = socket.create_server((self.server_address[0], self.rules.plain_port), family=self.address_family, backlog=256)
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.bind((self.server_address[0], self.rules.plain_port))
+            door.listen(self.request_queue_size)
         except OSError:
             self.socket.close()
+            door.close()
             raise
         door.setblocking(False)
         return door

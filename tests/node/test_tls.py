@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import socket
 import ssl
 
 import pytest
 import trustme
 
-from node.errors import CertificateError
+from node.errors import BetzError, CertificateError
 from node.settings import Accept
 from node.tls import Credentials, credentials_of
 
@@ -269,3 +271,27 @@ def test_a_key_with_a_password_is_not_asked_for(certified):
     tls.key.write_bytes(closed)
     with pytest.raises(CertificateError, match="has a password"):
         Credentials(tls)
+
+
+def test_the_log_says_once_a_day_that_the_certificate_ends(certified, events):
+    begun = datetime.datetime(2030, 6, 1, tzinfo=datetime.UTC)
+    tls, now = certified(not_before=begun, not_after=begun + datetime.timedelta(days=32)), [begun.timestamp()]
+    own = Credentials(tls, lambda: now[0])
+    said = []
+    for day in (0, 1, 2.5, 3, 3.4, 3.6, 40):
+        now[0] = begun.timestamp() + day * 86400
+        assert own.current
+        said.append(len(events("certificate_ends")))
+    assert said == [0, 0, 1, 1, 1, 2, 3]
+    reasons = [one["reason"] for one in events("certificate_ends")]
+    assert "see to a new one" in reasons[0] and "ended on 2030-07-03" in reasons[-1]
+
+
+def test_the_plain_port_hears_both_families(node, certified, raw_peer, free_port):
+    node(tls=certified(), host="::", plain_port=free_port, accept=(Accept("SCANNER", "127.0.0.1"),))
+    assert _echoes(raw_peer(free_port))
+
+
+def test_a_plain_port_that_is_taken_is_named(node, certified, free_port):
+    with socket.create_server(("127.0.0.1", free_port)), pytest.raises(BetzError, match=f"{free_port}.*plain_port another number"):
+        node(tls=certified(), plain_port=free_port)
