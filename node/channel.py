@@ -1,7 +1,7 @@
-"""How the sender reaches a destination: over DIMSE, or over DICOMweb where it has a `url`. Both do the same three things.
+"""How the sender reaches a destination: over DIMSE, or over DICOMweb where it has a `url`. Both do the same things.
 
-`reach` raises a DeliveryError where the destination does not answer, `deliver` says of each file what became of it, and `find` says which
-objects it has. `query` is the name of the service that `find` uses.
+`reach` raises a DeliveryError where the destination does not answer, and `check` also where it answers wrongly; `deliver` says of each file
+what became of it, and `find` which objects it has. `query` is the name of the service that `find` uses.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Dimse:
 
     def reach(self) -> None:
         echo(self.peer, self.calling, self.timeout_s)
+
+    check = reach
 
     def deliver(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Sent]]:
         return storage.deliver(self.peer, self.calling, paths, self.timeout_s)

@@ -140,7 +140,7 @@ def keeping(settings: Settings) -> str:
 def _destination(settings: Settings, peer: Destination) -> str:
     try:
         check_secrets(peer)
-        channel_to(peer, settings.listener.ae_title, ECHO_TIMEOUT_S).reach()
+        channel_to(peer, settings.listener.ae_title, ECHO_TIMEOUT_S).check()
     except DeliveryError as error:
         raise BetzError(f"destination {peer.name}: {error}") from None
     if peer.url:

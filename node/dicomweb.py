@@ -44,9 +44,16 @@ class Web:
         self.peer, self.timeout_s = peer, timeout_s
 
     def reach(self) -> None:
-        """Whether the service answers at all; UnreachableError with the reason where not. To say that there is no QIDO-RS is an answer."""
+        """Whether the service answers; UnreachableError with the reason where not. One that only stores may have no address to search."""
+        self._search((204, 400, 404))
+
+    def check(self) -> None:
+        """As `reach`, but an address that the service does not know is most likely a mistake in the settings."""
+        self._search((204, 400))
+
+    def _search(self, none: Sequence[int]) -> None:
         with self._client() as client, contextlib.suppress(RefusedError):
-            self._matches(lambda: client.search_for_studies(limit=1, search_filters={"StudyInstanceUID": "2.25.0"}), (204, 400))
+            self._matches(lambda: client.search_for_studies(limit=1, search_filters={"StudyInstanceUID": "2.25.0"}), none)
 
     def deliver(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Sent]]:
         """Store files; say of each what became of it. After the second that got no answer the others are not tried."""

@@ -9,9 +9,12 @@ next.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from node import audit_trail
 from node.journal import DELIVERED, PROVEN, REPLACED, SUPERSEDED, Journal
@@ -62,10 +65,21 @@ class Purge:
         return names <= {result.destination for result in sent} and all(result.state in (PROVEN, REPLACED) for result in sent)
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One removal at a time: that of a person may meet that of the node."""
+    with open(folder / "purge.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def remove(settings: Settings, row: StudyRow, journal: Journal, spool: Spool, outbox: Outbox) -> bool:
     """Remove one delivered study with its images, results and log; False where a conflict or a late instance keeps it."""
-    if spool.conflicts(row.study):
-        return False
+    with _alone(settings.storage.folder):
+        return not spool.conflicts(row.study) and _remove(settings, row, journal, spool, outbox)
+
+
+def _remove(settings: Settings, row: StudyRow, journal: Journal, spool: Spool, outbox: Outbox) -> bool:
     images = spool.instances(row.study)
     tell = audit_trail.deletion(row.study, images)
     if not spool.remove(row.study, row.version if images else EMPTY):

@@ -191,6 +191,14 @@ def test_one_that_is_away_is_asked_now_and_then_and_gets_everything_when_it_is_b
     assert sender.step() == 2 and set(site.states().values()) == {DELIVERED} and site.journal.circuit("pacs").failures == 0
 
 
+def test_one_that_only_stores_may_know_no_address_to_search_at(site, service):
+    """The check takes that for a mistake in the address; the sender does not, as nothing would ever be sent again."""
+    web = service()
+    web.query_status = 404
+    Web(_peer(web), 5.0).reach()
+    assert any("has no such address (HTTP 404)" in sentence and not right for right, sentence in checks(site.settings(_peer(web))))
+
+
 def test_a_redirect_is_not_followed(site, service):
     web, other = service(), service()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,21 @@ def test_what_is_proven_everywhere_is_removed_when_it_is_old_enough(site, purgin
     assert purging(keep_days=0.0).step() == [], "0 is never"
     assert purging().step() == [STUDY] and _is_there(site) == (False, False, False)
     assert not any((site.spool.incoming).iterdir()) and site.journal.results_of(STUDY) == []
+
+
+def test_the_node_looks_by_itself(site, purging, soon):
+    _all(site, PROVEN)
+    site.now += 31 * DAY_S
+    stop = threading.Event()
+    thread = threading.Thread(target=purging().serve, args=(stop,))
+    thread.start()
+    try:
+        soon(lambda: _is_there(site) == (False, False, False))
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+    purging(keep_days=0.0).serve(threading.Event())  # 0 is never: it returns
 
 
 @pytest.mark.parametrize("state", [PENDING, STORED, PARKED, DELIVERED])
