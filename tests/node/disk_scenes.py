@@ -2,6 +2,7 @@
 system. `test_disk` runs each scene in a mount namespace of its own, in which it may mount without any privilege."""
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,9 +17,10 @@ from node.association import echo
 from node.check import checks
 from node.disk import trouble
 from node.errors import BetzError
-from node.journal import DELIVERED, Journal
+from node.journal import DELIVERED, READY, Journal
 from node.service import JOURNAL, serve
 from node.settings import Destination, Listener, Settings, Storage, StudyRules
+from node.status import retry
 
 STUDY, EXPLICIT, OUT_OF_RESOURCES, LIMIT_S = "1.2.3.4", "1.2.840.10008.1.2.1", 0xA700, 60.0
 
@@ -86,10 +88,10 @@ def until(true, what: str) -> None:
         time.sleep(0.05)
 
 
-def fill(folder: Path) -> Path:
-    """Take every byte that is left."""
+def fill(folder: Path, but_bytes: int = 0) -> Path:
+    """Take every byte that is left, or all but so many."""
     with contextlib.suppress(OSError), open(folder / "ballast", "wb", buffering=0) as file:
-        while True:
+        while shutil.disk_usage(folder).free > but_bytes or not but_bytes:
             file.write(bytes(4096))
     return folder / "ballast"
 
@@ -119,6 +121,19 @@ def read_only(folder: Path) -> None:
     site.goes_on(1, 2, 3)
 
 
+def analysis(folder: Path) -> None:
+    """There is room to receive and to begin, but not for the answer; the analysis is no failure of the study."""
+    ballast = fill(folder, 2**21)
+    site = Site(folder)
+    assert site.send(1) == [0]
+    journal = Journal(site.settings.storage.folder / JOURNAL)
+    until(lambda: (row := journal.study(STUDY)) and row.state == READY and row.attempts, "the first attempt")
+    assert journal.study(STUDY).reason == "there was no room on the disk" and journal.results_of(STUDY) == []
+    ballast.unlink()
+    retry(site.settings, STUDY)
+    site.goes_on(1)
+
+
 def start(folder: Path) -> None:
     """A node that is started on a full disk, and on one that is read-only, says so in a sentence."""
     settings = Settings(storage=Storage(folder / "data", 0.0))
@@ -135,5 +150,5 @@ def start(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"full": full, "read_only": read_only, "start": start}[sys.argv[1]](Path(sys.argv[2]))
+    {"full": full, "read_only": read_only, "analysis": analysis, "start": start}[sys.argv[1]](Path(sys.argv[2]))
     print("done")

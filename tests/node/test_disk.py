@@ -25,7 +25,7 @@ def _is_possible() -> bool:
 
 
 @pytest.mark.skipif(not _is_possible(), reason="this machine lets nobody make a mount namespace")
-@pytest.mark.parametrize("scene", ["full", "read_only", "start"])
+@pytest.mark.parametrize("scene", ["full", "read_only", "analysis", "start"])
 def test_a_node_on_a_real_disk(scene, tmp_path):
     script = 'mount -t tmpfs -o size=64m tmpfs "$1" && exec "$2" "$3" "$4" "$1"'
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SCENES.parent}", "OMP_NUM_THREADS": "1"}
