@@ -50,6 +50,14 @@ class Journal:
     def close(self) -> None:
         self.engine.dispose()
 
+    def shift(self, seconds: float) -> None:
+        """Move every time of what waits or is kept by so many seconds; 0 says that there is none, and stays."""
+        moments = ((studies, "since"), (results, "first_try"), (results, "next_try"), (proofs, "asked"), (circuits, "since"),
+                   (circuits, "next_try"))
+        with self.engine.begin() as connection:
+            for table, name in moments:
+                connection.execute(update(table).where(table.c[name] != 0.0).values({name: table.c[name] + seconds}))
+
     # studies
 
     def stored(self, study: str) -> None:

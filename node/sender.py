@@ -51,8 +51,9 @@ class Sender:
 
     def __init__(self, settings: Settings, peer: Destination, journal: Journal, spool: Spool, outbox: Outbox,
                  clock: Callable[[], float] = time.time, chance: Callable[[], float] = random.random,
-                 patience_s: float = REPORT_PATIENCE_S) -> None:
+                 patience_s: float = REPORT_PATIENCE_S, follow: Callable[[], object] = lambda: None) -> None:
         self.settings, self.peer, self.journal, self.spool, self.outbox = settings, peer, journal, spool, outbox
+        self.follow = follow
         self.clock, self.chance, self.patience_s = clock, chance, patience_s
         self.rules, self.calling = settings.sender, settings.listener.ae_title
         self.channel = channel_to(peer, self.calling, self.rules.timeout_s)
@@ -64,7 +65,8 @@ class Sender:
         rounds(stop, lambda: self.step(stop.is_set), "sender_failed", destination=self.peer.name)
 
     def step(self, stop: Callable[[], bool] = lambda: False) -> int:
-        """Try everything that is due now; return how many objects that were."""
+        """Try everything that is due now; return how many objects that were. `follow` comes before: the clock may have been put."""
+        self.follow()
         if is_open(self.circuit.row()) and not self._answers_again():
             return 0
         due = self.journal.due(self.peer.name, self.rules.retry_maximum_s)[:_AT_ONCE]

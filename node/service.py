@@ -21,6 +21,7 @@ from node.commitment import services
 from node.errors import BetzError
 from node.isolation import why_not
 from node.journal import Journal
+from node.jumps import Jumps
 from node.listener import listen
 from node.log import log
 from node.outbox import Outbox
@@ -50,7 +51,8 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         readiness = Readiness(settings, journal, spool, outbox, look_in_child())
         executor = in_child(settings, settings.storage.folder / "log", readiness.missing)
         worker = Worker(settings, journal, spool, outbox, *executor, allows=readiness.allows)
-        senders = [Sender(settings, peer, journal, spool, outbox) for peer in settings.destination]
+        jumps = Jumps(journal)
+        senders = [Sender(settings, peer, journal, spool, outbox, follow=jumps.follow) for peer in settings.destination]
         worker.sweep()
         worker.recover()
         reports = services(lambda report, title: any(sender.hear(report, title) for sender in senders))
