@@ -29,6 +29,7 @@ from node.folder_sync import FolderSyncs
 from node.wholeness import NotWhole, texts_of
 
 OUT_OF_RESOURCES, NOT_AS_ANNOUNCED, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
+_HEAD = 2**16  # bytes of an object that stay at hand until it is stored
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _WANTED = {(0x0008, 0x0016): "SOPClassUID", (0x0008, 0x0018): "SOPInstanceUID", (0x0020, 0x000D): "StudyInstanceUID",
            (0x0020, 0x000E): "SeriesInstanceUID"}
@@ -66,6 +67,7 @@ class Part:
         self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid = sop_class_uid, sop_instance_uid, transfer_syntax_uid
         self.failed: str | None = None
         self.offset = 0
+        self.head = bytearray()
         self._open = None
 
     def begin(self) -> None:
@@ -77,6 +79,8 @@ class Part:
 
     def write(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
+        if len(self.head) < _HEAD:
+            self.head += rest[:_HEAD - len(self.head)]
         try:
             while rest and not self.failed:
                 rest = rest[self._open.write(rest):]
@@ -161,7 +165,7 @@ class Spool:
         if part.failed:
             raise SpoolError(f"There is no room: {part.failed}.", OUT_OF_RESOURCES)
         try:
-            texts = texts_of(part.path, part.offset, part.transfer_syntax_uid, _WANTED)
+            texts = texts_of(part.path, part.offset, part.transfer_syntax_uid, _WANTED, part.head)
         except NotWhole as error:
             raise SpoolError(f"The object is not a whole data set: {error}.", CANNOT_UNDERSTAND) from None
         for keyword in _WANTED.values():

@@ -13,30 +13,30 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import FileIO
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 IMPLICIT, BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _UNDEFINED, _DEEPEST, _LARGEST_INFLATED = 0xFFFFFFFF, 32, 8 << 30
-_HEAD = 2**16  # bytes read first
+_Bytes = bytes | bytearray | memoryview
 
 
 class NotWhole(ValueError):
     """The bytes are not one whole data set; the message says where it breaks."""
 
 
-def texts_of(path: Path, offset: int, transfer_syntax: str, wanted: dict[tuple[int, int], str]) -> dict[str, str]:
+def texts_of(path: Path, offset: int, transfer_syntax: str, wanted: dict[tuple[int, int], str], head: bytes | bytearray = b"",
+             ) -> dict[str, str]:
     """The values of the wanted elements of the outermost level, as text without padding; NotWhole where the data set breaks off.
 
-    `offset` is where the data set begins in the file, `wanted` names tags. An element that is not there is not in the answer.
+    `offset` is where the data set begins in the file, `wanted` names tags. An element that is not there is not in the answer. `head`: the
+    first bytes of the data set where they are at hand, which is enough for most, as they end with one long element.
     """
-    with open(path, "rb", buffering=0) as file:
-        found = _texts_of_head(file, offset, transfer_syntax, wanted)
-    if found is not None:
-        return found
+    if head and transfer_syntax != DEFLATED:
+        with suppress(NotWhole, struct.error):
+            return _texts(head, os.stat(path).st_size - offset, transfer_syntax, wanted)
     with _bytes_of(path, offset, transfer_syntax) as data:
         try:
             return _texts(data, len(data), transfer_syntax, wanted)
@@ -44,18 +44,7 @@ def texts_of(path: Path, offset: int, transfer_syntax: str, wanted: dict[tuple[i
             raise NotWhole(f"it breaks off in the middle of an element, after {len(data)} bytes") from None
 
 
-def _texts_of_head(file: FileIO, offset: int, transfer_syntax: str, wanted: dict[tuple[int, int], str]) -> dict[str, str] | None:
-    """The same from the first bytes alone, as most objects end with one long element; None where these do not tell."""
-    size = os.fstat(file.fileno()).st_size - offset
-    if transfer_syntax == DEFLATED or size <= 0:
-        return None
-    try:
-        return _texts(os.pread(file.fileno(), _HEAD, offset), size, transfer_syntax, wanted)
-    except (NotWhole, struct.error):
-        return None
-
-
-def _texts(data: bytes | memoryview, size: int, transfer_syntax: str, wanted: dict[tuple[int, int], str]) -> dict[str, str]:
+def _texts(data: _Bytes, size: int, transfer_syntax: str, wanted: dict[tuple[int, int], str]) -> dict[str, str]:
     """`data`: the whole of a data set of that size, or its beginning; struct.error where an element begins behind it."""
     walk = _Walk(data, size, explicit=transfer_syntax != IMPLICIT, order=">" if transfer_syntax == BIG_ENDIAN else "<", wanted=wanted)
     end = walk.elements(0, size, depth=0)
@@ -105,7 +94,7 @@ def _inflate(source, target) -> None:
 class _Walk:
     """One pass over a data set. `found` fills with the wanted texts of the outermost level."""
 
-    def __init__(self, data: bytes | memoryview, size: int, explicit: bool, order: str, wanted: dict[tuple[int, int], str]) -> None:
+    def __init__(self, data: _Bytes, size: int, explicit: bool, order: str, wanted: dict[tuple[int, int], str]) -> None:
         self.data, self.size, self.explicit, self.wanted, self.found = data, size, explicit, wanted, {}
         self.tag, self.long = struct.Struct(order + "HH"), struct.Struct(order + "L")
         self.head = struct.Struct(order + "HH2sH")
