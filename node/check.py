@@ -18,9 +18,11 @@ from node.dicomweb import check_secrets
 from node.errors import BetzError, DeliveryError, RefusedError
 from node.machine import memory_gib, places_of, sentence_of
 from node.permissions import check_permissions
+from node.query import images_of
 from node.service import is_running
 from node.settings import Destination, Settings
 
+_NO_STUDY = "2.25.0"  # nobody has it; to ask for it discloses nothing
 ECHO_TIMEOUT_S = 5.0
 
 
@@ -149,4 +151,10 @@ def _destination(settings: Settings, peer: Destination) -> str:
     if peer.commitment and known and peer.ae_title not in {one.ae_title for one in known}:
         raise BetzError(f"destination {peer.name}: it is asked for storage commitment, but may not call the node to report; "
                         f"list {peer.ae_title} under [[listener.accept]]")
-    return f"destination {peer.name}: answers C-ECHO"
+    if peer.name != settings.study.ask:
+        return f"destination {peer.name}: answers C-ECHO"
+    try:
+        images_of(peer, settings.listener.ae_title, _NO_STUDY, ECHO_TIMEOUT_S)
+    except DeliveryError as error:
+        raise BetzError(f"destination {peer.name}: [study] ask names it, and it cannot be asked for images: {error}") from None
+    return f"destination {peer.name}: answers C-ECHO, and can be asked for images"

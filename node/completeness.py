@@ -156,11 +156,12 @@ def _slices(facts: Sequence[Facts]) -> list[str]:
 
 
 def _times(facts: Sequence[Facts]) -> list[str]:
-    """NumberOfTemporalPositions; a series that holds one position only is one of many into which the scanner splits them."""
+    """NumberOfTemporalPositions; a series of single slices that holds one position is one of many into which the scanner splits them."""
     stated = max((one.times or 0 for one in facts), default=0)
     there = Counter((picture.plane, round(picture.along_mm, 1)) for one in facts for picture in one.pictures)
     count = max(there.values(), default=len(facts) if all(one.is_mosaic for one in facts) else 0)
-    return [_of_scanner(count, stated, say("time points"))] if 1 < count < stated else []
+    least = 1 if any(one.frames for one in facts) else 2
+    return [_of_scanner(count, stated, say("time points"))] if least <= count < stated else []
 
 
 def _acquisitions(facts: Sequence[Facts]) -> list[str]:

@@ -87,6 +87,7 @@ def why_lines(settings: Settings, study: str) -> list[str]:
     lines += [f"Reason: {row.reason.rstrip('.')}."] if row.reason else []
     lines += _waits(journal, spool, row)
     lines += [f"Its analysis was started {row.attempts} times without an answer."] if row.attempts and row.state != RUNNING else []
+    lines += [f"This is attempt number {row.attempts}."] if row.attempts > 1 and row.state == RUNNING else []
     if conflicts := spool.conflicts(row.study):
         lines.append(f"{len(conflicts)} objects came with other content under a UID that was taken; "
                      f"they lie in {spool.conflicts_folder / row.study} and were not analysed.")

@@ -2,9 +2,10 @@
 
     python archive_exchange.py Orthanc|dcmqrscp STUDIES BACK
 
-Every folder in STUDIES is sent with the sender's own code, and what a C-GET of its study returns is written to BACK as it came. Orthanc and
-dcmqrscp listen on every interface of the machine and cannot be told not to; so this runs in a network of its own (`unshare --net`), which
-has no interface but loopback and no port that is taken. The archive ends with this program.
+Every folder in STUDIES is sent with the sender's own code, and what a C-GET of its study returns is written to BACK as it came; so is how
+many images the archive says it has of each MR series. Orthanc and dcmqrscp listen on every interface of the machine and cannot be told not
+to; so this runs in a network of its own (`unshare --net`), which has no interface but loopback and no port that is taken. The archive ends
+with this program.
 """
 
 import fcntl
@@ -22,6 +23,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as St
 
 from node.association import echo
 from node.errors import DeliveryError
+from node.query import images_of
 from node.settings import Destination
 from node.storage import send_folder
 
@@ -39,7 +41,7 @@ def orthanc(folder: Path, **more: object) -> list[object]:
     settings = {
         "Name": "Archive", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "Plugins": [], "HttpServerEnabled": False,
         "DicomAet": PEER.ae_title, "DicomPort": PEER.port, "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True,
-        "DicomAlwaysAllowGet": True, "DicomCheckModalityHost": False, **more,
+        "DicomAlwaysAllowGet": True, "DicomAlwaysAllowFind": True, "DicomCheckModalityHost": False, **more,
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(settings))
     return ["Orthanc", folder / "orthanc.json"]
@@ -100,6 +102,8 @@ def main(kind: str, studies: Path, back: Path) -> None:
         for folder in sorted(studies.iterdir()):
             send_folder(folder, PEER, "BETZ", ANSWER_S, print)
             fetch(folder, back / "fetched" / folder.name)
+            study = pydicom.dcmread(next(folder.rglob("*.dcm")), stop_before_pixels=True).StudyInstanceUID
+            (back / f"{folder.name}.json").write_text(json.dumps(images_of(PEER, "BETZ", study, ANSWER_S)))
     finally:
         archive.terminate()
         archive.wait(timeout=START_S)

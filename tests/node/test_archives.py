@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pydicom
@@ -43,6 +44,8 @@ def test_an_archive_gives_back_what_it_got(archive, answers, tmp_path):
         sent = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, folder.glob("*.dcm"))}
         fetched = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "fetched" / folder.name).glob("*.dcm"))}
         assert fetched.keys() == sent.keys()
+        counted = Counter(one.SeriesInstanceUID for one in sent.values() if one.Modality == "MR")
+        assert json.loads((tmp_path / f"{folder.name}.json").read_text()) == counted and counted
         for uid, one in sent.items():
             assert fetched[uid].file_meta.TransferSyntaxUID == one.file_meta.TransferSyntaxUID
             assert fetched[uid] == one, one.SeriesDescription

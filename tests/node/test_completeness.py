@@ -156,6 +156,7 @@ def test_a_volume_that_is_missing_is_seen_by_its_number(scanner, tmp_path):
     assert gaps(_without(series, [first])) == gaps(_without(series, [second])) == ["1 of 12 volumes are missing, by their numbers"]
     timed = replace(series, instances={mark: replace(facts, times=12) for mark, facts in series.instances.items()})
     assert gaps(timed) == [] and gaps(_without(timed, [last])) == ["11 of 12 time points are there, by the count of the scanner"]
+    assert gaps(_without(timed, [mark for mark in timed.instances if mark != first])), "a single volume of twelve"
 
 
 def test_frames_and_parts_that_are_missing_are_seen(facts_of):

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
+from node.check import checks
 from node.errors import JobError
 from node.inventory import main, read, taken, write
 from node.journal import ANSWERED, DELIVERED, PENDING, READY, RECEIVING, RUNNING, Journal
@@ -21,7 +22,7 @@ from node.readiness import ASK_AGAIN_S, Readiness, inventory_file, look_in_child
 from node.service import JOURNAL
 from node.settings import Destination, Settings, Storage, StudyRules, read_settings
 from node.spool import Spool
-from node.status import purge, status_lines, why_lines
+from node.status import purge, retry, status_lines, why_lines
 from node.worker import Worker, in_child
 
 PACS = Destination("pacs", "PACS", "127.0.0.1", 11113)
@@ -265,6 +266,17 @@ def test_why_says_how_often_it_was_tried(scanner, tmp_path):
     site.journal.start(site.study)
     site.journal.move(site.study, (RUNNING,), READY, "the node failed")
     assert "started 1 times without an answer" in " ".join(why_lines(site.settings, site.study))
+    site.journal.start(site.study)
+    assert "This is attempt number 2" in " ".join(why_lines(site.settings, site.study))
+
+
+def test_a_person_may_end_the_wait(scanner, tmp_path):
+    """What `betz why` advises is done; the report says what was missing all the same."""
+    site = Site(scanner, tmp_path)
+    site.arrive(T1, 1, lambda index: index not in LOST)
+    site.pass_s(60)
+    retry(site.settings, site.study)
+    assert site.pass_s(0).state == ANSWERED and GAP in site.runs[0][1]
 
 
 def test_what_is_removed_leaves_no_inventory(scanner, tmp_path):
@@ -281,10 +293,11 @@ def test_what_is_removed_leaves_no_inventory(scanner, tmp_path):
 class Archive:
     """A peer that answers C-FIND from a table {series: (modality, count)}; `counts`: it states NumberOfSeriesRelatedInstances."""
 
-    def __init__(self, has, counts=True):
+    def __init__(self, has, counts=True, find=True):
         self.has, self.counts, self.asked = has, counts, []
         ae = AE("PACS")
-        ae.add_supported_context(STUDY_ROOT_FIND)
+        for sop_class in ("1.2.840.10008.1.1", *[STUDY_ROOT_FIND][:find]):
+            ae.add_supported_context(sop_class)
         self.server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, self._find)])
         self.peer = Destination("pacs", "PACS", "127.0.0.1", self.server.server_address[1])
 
@@ -333,6 +346,13 @@ def test_an_archive_is_asked_how_many_images_there_are(scanner, tmp_path, archiv
     assert site.pass_s(31).state == RECEIVING and site.wait() == ["the archive has 1 MR series of which nothing has come"]
     del pacs.has["1.9.2"]
     assert site.pass_s(ASK_AGAIN_S / 2).state == RECEIVING and site.pass_s(ASK_AGAIN_S).state == ANSWERED
+
+
+@pytest.mark.parametrize("find", [True, False])
+def test_check_says_whether_the_archive_can_be_asked(scanner, tmp_path, archive, find):
+    site = Site(scanner, tmp_path, peers=(archive({}, find=find).peer,), ask="pacs")
+    (right,) = [right for right, sentence in checks(site.settings) if "be asked for images" in sentence]
+    assert right == find
 
 
 def test_an_archive_that_is_away_makes_nobody_wait(scanner, tmp_path, capfd):
