@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from node.child import Limits, run_child
 from node.errors import CrashError, JobError
-from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, Journal
+from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, RUNNING, Journal
 from node.outbox import Outbox
 from node.quiet import Quiet
 from node.settings import Destination, Settings, Storage
@@ -298,6 +299,21 @@ def test_a_cancelled_run_is_stopped_and_stays_cancelled(tmp_path):
         raise JobError("the analysis was stopped")
     site.worker.submit = submit
     assert site.go().state == CANCELLED and site.objects() == []
+
+
+def test_a_cancel_from_another_process_ends_the_one_of_the_study(tmp_path):
+    def submit(study, out, earlier, stopped):
+        run_child(_python("import time; time.sleep(600)"), Limits(600, 4.0), tmp_path / "log", stopped)
+    site = Site(tmp_path, submit)
+    thread = threading.Thread(target=site.go, daemon=True)
+    thread.start()
+    person, deadline = Journal(tmp_path / "j.sqlite"), time.monotonic() + 30
+    while person.study(STUDY).state != RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    person.cancel(STUDY)
+    thread.join(30)
+    assert not thread.is_alive() and person.study(STUDY).state == CANCELLED and site.objects() == []
 
 
 def test_no_more_studies_at_once_than_allowed(tmp_path):
