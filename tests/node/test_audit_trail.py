@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -20,7 +22,7 @@ from node.audit_spool import AuditSpool, frames_of
 from node.audit_transport import AuditTransport, check, connect, rules_of
 from node.errors import BetzError
 from node.service import serve
-from node.settings import Audit, Listener, Settings, Storage, Tls
+from node.settings import Accept, Audit, Listener, Settings, Storage, Tls
 from node.spool import Placed, Spool, Stored
 from node.status import purge
 
@@ -324,6 +326,27 @@ def test_refused_callers_are_alerts_with_the_reason(trail, kept, node, call):
     told = {(one.kinds[0], one.alerts[0].split(" (")[0], one.objects["110182"]) for one in kept() if one.event == "110113"}
     assert told == {("110126", "the called AE title is not the title of this node", "127.0.0.1"),
                     ("110132", "as many associations as allowed are open", "127.0.0.1")}
+
+
+def test_a_certificate_that_is_not_believed_is_an_alert_about_who_asks_and_a_port_scan_is_none(trail, kept, node, certified, raw_peer):
+    trail()
+    listener, context = node(tls=certified(), accept=(Accept("SCANNER", "127.0.0.1", "scanner"),)), ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    raw_peer(listener.port).socket.close()
+    peer = raw_peer(listener.port)
+    peer.socket = context.wrap_socket(peer.socket)
+    with contextlib.suppress(OSError):
+        peer.send(b"x").answer()
+    other = certified("other")
+    context.load_cert_chain(other.certificate, other.key)
+    peer = raw_peer(listener.port)
+    peer.socket = context.wrap_socket(peer.socket)
+    assert peer.send(raw_peer.module.request()).answer()[0] == 3
+    listener.stop()
+    audit_trail.end()
+    told = [(one.kinds[0], one.alerts[0].split(" (")[0]) for one in kept() if one.event == "110113"]
+    assert told == [("110126", "no TLS: it showed no certificate"),
+                    ("110126", "this caller is bound to another certificate than the one that it showed")]
 
 
 def test_results_are_told_by_study_and_destination(trail, kept, site, pacs):
