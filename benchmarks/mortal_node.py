@@ -2,6 +2,7 @@
 
     python benchmarks/mortal_node.py --config FILE --census FILE              count the steps; write them at the end
     python benchmarks/mortal_node.py --config FILE --step NAME --at K         SIGKILL at the K-th time of that step
+    python benchmarks/mortal_node.py --config FILE --trace FILE               the steps in their order
 
 A step is a moment before or after something that the system outside can see: a file synced, linked, renamed, removed or opened for writing,
 a folder made, a transaction committed, an analysis started, bytes sent or received. The steps are found by watching, not listed by hand:
@@ -38,11 +39,14 @@ class Steps:
     def __init__(self, storage: Path, port: int, step: str, at: int) -> None:
         self.storage, self.port, self.step, self.at = str(storage), port, step, at
         self.counts: Counter[str] = Counter()
+        self.trace: list[str] | None = None
         self.lock = threading.Lock()
 
     def pass_by(self, name: str) -> None:
         with self.lock:
             self.counts[name] += 1
+            if self.trace is not None:
+                self.trace.append(name)
             if name == self.step and self.counts[name] == self.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -124,6 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--census", type=Path)
+    parser.add_argument("--trace", type=Path)
     parser.add_argument("--step", default="")
     parser.add_argument("--at", type=int, default=1)
     chosen = parser.parse_args()
@@ -133,10 +138,13 @@ def main() -> int:
     settings = read_settings(chosen.config)
     assert shutil.rmtree.avoids_symlink_attacks  # it has looked at `os` before that is wrapped
     steps = Steps(settings.storage.folder, settings.listener.port, chosen.step, chosen.at)
+    steps.trace = [] if chosen.trace else None
     watched(steps)
     status = betz(["serve", "--config", str(chosen.config)])
     if chosen.census:
         chosen.census.write_text(json.dumps(steps.counts))
+    if chosen.trace:
+        chosen.trace.write_text(json.dumps(steps.trace))
     return status
 
 

@@ -37,8 +37,9 @@ from judge import faults, received, wait_until_settled
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("plain", "slow", "plain", "abort", "plain", "again", "plain", "malformed", "plain", "plain")
 STUDY_S, SAMPLE_S, ECHO_S, SETTLE_S = 12.0, 5.0, 0.5, 600.0
-ECHO_AT_MOST_S, GROWTH_AT_MOST_MIB, DESCRIPTORS_MORE_AT_MOST = 1.0, 32.0, 16
-FAILURES = ("worker_failed", "sender_failed", "connection_failed", "journal_failed", "connections_wait", "result_parked")
+GROWTH_AT_MOST_MIB, DESCRIPTORS_MORE_AT_MOST, SAMPLES_AT_LEAST = 32.0, 16, 12
+FAILURES = ("worker_failed", "sender_failed", "connection_failed", "journal_failed", "connections_wait", "result_parked", "thread_failed",
+            "unraisable")
 ABORT = b"\x07\0\0\0\0\4\0\0\0\0"
 
 
@@ -55,8 +56,8 @@ raw_peer = _raw_peer()
 class Soak:
     """One run. Each peer is a thread; `over` ends them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, echo_within_s: float) -> None:
+        self.folder, self.seed, self.echo_within_s = folder, seed, echo_within_s
         self.port, self.archive_port = free_port(), free_port()
         self.config = settings_file(folder, self.port, self.archive_port)
         self.ledger, self.over = Ledger(), threading.Event()
@@ -215,6 +216,7 @@ class Soak:
         self.done.update({f"log: {name}": count for name, count in events.items()})
         wrong = [f"the node ended with status {status}"] if status else []
         wrong += [f"the log says {name} {events[name]} times" for name in FAILURES if events[name]]
+        wrong += [event["reason"] for event in node.events("association_aborted") if "the node failed" in event["reason"]]
         return [*wrong, *sorted(set(self.unforeseen)), *faults(self.folder, self.ledger), *self._grown()]
 
     def _archive_comes_and_goes(self, archive: Archive, seconds: float) -> Archive:
@@ -237,14 +239,16 @@ class Soak:
         return archive
 
     def _grown(self) -> list[str]:
-        third = [one for one in self.samples if one[0] >= self.samples[-1][0] / 3][:max(1, len(self.samples) // 6)]
-        last = self.samples[-max(1, len(self.samples) // 6):]
-        grown_mib = statistics.median(one[1] for one in last) - statistics.median(one[1] for one in third)
-        more = statistics.median(one[2] for one in last) - statistics.median(one[2] for one in third)
-        wrong = [f"memory grew by {grown_mib:.0f} MiB after the first third"] if grown_mib > GROWTH_AT_MOST_MIB else []
-        wrong += [f"{more:.0f} more file descriptors than after the first third"] if more > DESCRIPTORS_MORE_AT_MOST else []
-        late = [one for one in self.echoes_s if one > ECHO_AT_MOST_S]
-        return [*wrong, *([f"{len(late)} C-ECHOs took more than {ECHO_AT_MOST_S:g} s, the longest {max(late):.2f} s"] if late else [])]
+        late = [one for one in self.echoes_s if one > self.echo_within_s]
+        wrong = [f"{len(late)} C-ECHOs took more than {self.echo_within_s:g} s, the longest {max(late):.2f} s"] if late else []
+        if len(self.samples) < SAMPLES_AT_LEAST:
+            return wrong  # too short to say
+        part = len(self.samples) // 6
+        third = [one for one in self.samples if one[0] >= self.samples[-1][0] / 3][:part]
+        grown_mib, more = (statistics.median(one[which] for one in self.samples[-part:]) - statistics.median(one[which] for one in third)
+                           for which in (1, 2))
+        wrong += [f"memory grew by {grown_mib:.0f} MiB after the first third"] if grown_mib > GROWTH_AT_MOST_MIB else []
+        return wrong + ([f"{more:.0f} more file descriptors than after the first third"] if more > DESCRIPTORS_MORE_AT_MOST else [])
 
     def figures(self) -> dict:
         """What happened, and what the node held over time."""
@@ -271,11 +275,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--associations", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--echo-within", type=float, default=1.0, metavar="S", help="how long a C-ECHO may take")
     parser.add_argument("--out", type=Path, help="the figures as JSON")
     parser.add_argument("--keep", action="store_true", help="leave the folder of the trial")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="betz-soak-")).resolve()
-    soak = Soak(folder, chosen.seed)
+    soak = Soak(folder, chosen.seed, chosen.echo_within)
     wrong = soak.go(chosen.minutes, chosen.associations)
     figures = {**soak.figures(), "wrong": wrong}
     print(json.dumps(figures, indent=1))
