@@ -33,6 +33,7 @@ SECRETS = {
     "PatientName": "Secret^Patient", "PatientID": "SECRET-ID-4711", "PatientBirthDate": "19481224", "AccessionNumber": "SECRET-ACC-77",
     "ReferringPhysicianName": "Geheimrat^Anna", "PerformingPhysicianName": "Geheimrat^Otto", "StudyDescription": "Secret description",
     "InstitutionName": "Secret Clinic", "OtherPatientNames": "Incognito^Ida", "PatientAddress": "Secret Road 1", "StudyID": "SECRETSTUDY",
+    "SeriesDescription": "Secret series", "ProtocolName": "Secret protocol", "PatientComments": "Secret comment",
 }  # fmt: skip
 WORDS = re.compile(r"secret|geheimrat|incognito|id-4711|19481224|24\.12\.1948|1948-12-24|acc-77", re.IGNORECASE)
 NAME = "Secret^Patient_SECRET-ID-4711"
