@@ -23,6 +23,7 @@ from node.folder_sync import sync_folder
 
 _FILE_BYTES = 2**20
 _LONGEST_FRAME = 2**20
+_NEW_S = 3600.0  # an empty file that is younger may be about to be locked and written
 
 
 class AuditSpool:
@@ -154,7 +155,7 @@ class AuditSpool:
 
     def _is_over(self, path: Path, known: dict[str, int]) -> bool:
         """Nobody writes to it any more, and nothing in it is still to be sent."""
-        if _is_locked(path):
+        if _is_locked(path) or (not _size(path) and time.time() - _changed_at(path) < _NEW_S):
             return False
         return not self.is_sent or not frames_of(path, known.get(path.name, 0), 1)
 

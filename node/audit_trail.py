@@ -17,7 +17,7 @@ import os
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -152,6 +152,16 @@ def end() -> None:
     if _trail is not None:
         trail, _trail = _trail, None
         trail.close()
+
+
+@contextlib.contextmanager
+def taking(settings: Settings) -> Iterator[None]:
+    """Take events meanwhile; at the end their messages lie on the disk, whatever happened."""
+    begin(settings)
+    try:
+        yield
+    finally:
+        end()
 
 
 def _keep(make: Callable[[Node, datetime], bytes]) -> None:

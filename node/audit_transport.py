@@ -94,16 +94,15 @@ def _waiting(spool: AuditSpool) -> str:
 @contextlib.contextmanager
 def sending(settings: Settings) -> Iterator[None]:
     """While the node runs: events are taken, and their messages go to the repository, by threads of their own."""
-    audit_trail.begin(settings)
     stop = threading.Event()
     transport = AuditTransport(rules_of(settings), audit_trail.spool_of(settings))
     thread = threading.Thread(target=transport.serve, args=(stop,), name="audit transport", daemon=True)
     if audit_trail.is_wanted(settings.audit):
         thread.start()
     try:
-        yield
+        with audit_trail.taking(settings):
+            yield
     finally:
-        audit_trail.end()
         stop.set()
         if thread.ident:
             thread.join(_END_S)

@@ -193,9 +193,8 @@ def purge(settings: Settings, older_than_days: float) -> list[str]:
     asking = {peer.name for peer in settings.destination if peer.is_to_prove}
     unproven = [row for row in due if lacks_proof(journal, row, asking)]
     before = shutil.disk_usage(settings.storage.folder).free
-    audit_trail.begin(settings)
-    gone = [row for row in due if row not in unproven and remove(settings, row, journal, spool, outbox)]
-    audit_trail.end()
+    with audit_trail.taking(settings):
+        gone = [row for row in due if row not in unproven and remove(settings, row, journal, spool, outbox)]
     freed = max(0, shutil.disk_usage(settings.storage.folder).free - before) / 2**30
     kept = Counter(row.state for row in rows if row not in gone)
     journal.close()

@@ -244,6 +244,17 @@ def test_room_again_ends_the_gap(tmp_path, kept, soon, events):
     assert int(lost.split()[0]) + len(written) == 20 and alerts[-1] == "after"
 
 
+def test_a_file_that_was_just_begun_is_not_swept(tmp_path):
+    (tmp_path / "audit").mkdir()
+    new, old, cut = (tmp_path / "audit" / f"{number:020d}.1.frames" for number in (1, 2, 3))
+    for path in (new, old):
+        path.touch()
+    cut.write_bytes(b"300 half a mess")
+    os.utime(old, (0, 0))
+    AuditSpool(tmp_path).sweep()
+    assert AuditSpool(tmp_path).files() == [new]
+
+
 def test_a_clock_that_is_put_back_changes_no_order(tmp_path):
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / f"{2**62:020d}.1.frames").write_bytes(b"3 one")
