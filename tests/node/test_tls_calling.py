@@ -82,7 +82,7 @@ def test_files_that_cannot_be_used_are_a_reason_to_wait(certified):
 
 
 def test_a_record_without_data_is_not_waited_for(certified):
-    """A server with TLS 1.3 sends session tickets that no reader asked for; stock, a read then waits for data that is not due."""
+    """A server with TLS 1.3 sends session tickets that no reader asked for; a read would wait for data that is not due."""
     pacs, shown, done = certified("pacs"), certified(), threading.Event()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pacs.certificate, pacs.key)
