@@ -1,6 +1,7 @@
 """Archives of other projects take every result object and give it back as it was: Orthanc, and dcmqrscp of DCMTK."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,21 @@ def test_orthanc_takes_and_proves_results_over_dicomweb(answers, tmp_path):
     assert {json.loads(line)["file"] for line in run.stderr.splitlines() if '"result_waits"' in line} == {said["never_sent"]}
     assert said["refused"][0] == "RefusedError" and said["state"] == "delivered"
     assert {path.read_bytes() for path in (tmp_path / "back").iterdir()} == sent, "every byte is as it was sent"
+
+
+def test_storescp_that_refuses_classes_gets_what_stands_for_them(answers, tmp_path):
+    if shutil.which("storescp") is None:
+        pytest.skip("storescp is not installed; Debian has it in dcmtk")
+    if subprocess.run([*APART, "true"], capture_output=True, timeout=30).returncode:
+        pytest.skip("this machine does not permit a network of its own (unshare)")
+    command = [*APART, sys.executable, PROGRAM.with_name("refusing_exchange.py"), answers / "enhanced", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "TCP_NODELAY": "1"})
+    assert run.returncode == 0, run.stdout + run.stderr
+    said = json.loads(run.stdout)
+    states = {file[:8] if "/" not in file else file.split(".")[-2]: state for file, (state, _) in said["rows"].items()}
+    assert said["state"] == "delivered" and set(states.values()) == {"delivered", "replaced"}, said
+    assert states["comprehensive"] == states["basic"] == "delivered" and "enhanced" not in states
+    stored = [pydicom.dcmread(path) for path in (tmp_path / "archive").iterdir()]
+    assert {ds.SOPClassUID.name.removesuffix(" Storage") for ds in stored} == {
+        "Comprehensive SR", "Basic Text SR", "Secondary Capture Image", "Encapsulated PDF"}
+    assert len(stored) == sum(state == "delivered" for state, _ in said["rows"].values())
