@@ -155,7 +155,8 @@ class AuditTransport:
         while _on_the_way(connection):
             if time.monotonic() > until:
                 raise TimeoutError
-            time.sleep(0.01)
+            if _has_ended(connection, 0.01):
+                raise ConnectionError
         if _has_ended(connection, self.settle_s):
             raise ConnectionError
 
