@@ -36,9 +36,19 @@ def check_not_shared(folder: Path) -> None:
                         f"trusted. Look at what it holds, then run: chmod 700 {folder}; or name a folder within it under [storage] folder.")
 
 
+def told(settings: Settings) -> None:
+    """The log hears at start what `betz check` would say."""
+    try:
+        check_permissions(settings)
+    except (BetzError, OSError) as error:
+        log("permissions_wrong", reason=str(error))
+
+
 def check_permissions(settings: Settings) -> str:
     """That everything is private; BetzError with all that is not."""
     wrong, folder = [], settings.storage.folder
+    if not folder.is_dir():
+        raise BetzError(f"permissions: the storage folder {folder} is not there")
     try:
         check_not_shared(folder)
     except BetzError as error:

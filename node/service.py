@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from node import audit_trail
+from node import audit_trail, permissions
 from node.audit_transport import sending
 from node.commitment import services
 from node.errors import BetzError
@@ -25,7 +25,6 @@ from node.jumps import Jumps
 from node.listener import listen
 from node.log import log
 from node.outbox import Outbox
-from node.permissions import secure
 from node.purge import Purge
 from node.readiness import Readiness, look_in_child
 from node.sender import Sender
@@ -65,6 +64,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         doors = {"tls": settings.tls.profile, "plain_port": rules.plain_port} if settings.tls.is_on else {"tls": "off"}
         log("node_started", ae_title=rules.ae_title, host=rules.host, port=listener.port, **doors, storage=settings.storage.folder,
             destinations=[peer.name for peer in settings.destination])
+        permissions.told(settings)
         if why := why_not():
             log("analyses_not_isolated", reason=f"they can open network connections: {why}")
         audit_trail.node_started()
@@ -106,7 +106,7 @@ def _writing(folder: Path) -> Iterator[None]:
 def only_node(folder: Path) -> Iterator[None]:
     """Hold the lock of the storage folder; BetzError where another node holds it."""
     _make(folder)
-    secure(folder)
+    permissions.secure(folder)
     with open(folder / "lock", "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from node.service import JOURNAL, serve
 from node.settings import Destination, Listener, Settings, Storage, StudyRules
 from node.status import retry
 
-STUDY, EXPLICIT, OUT_OF_RESOURCES, LIMIT_S = "1.2.3.4", "1.2.840.10008.1.2.1", 0xA700, 60.0
+STUDY, EXPLICIT, OUT_OF_RESOURCES, LIMIT_S = "1.2.3.4", "1.2.840.10008.1.2.1", 0xA700, 180.0
 
 
 class Site:
@@ -40,7 +40,7 @@ class Site:
         node = (self.settings, self.stop, lambda port: (self.ports.append(port), started.set()))
         self.thread = threading.Thread(target=serve, args=node, daemon=True)
         self.thread.start()
-        assert started.wait(20)
+        assert started.wait(60)
 
     def _receive(self, event: evt.Event) -> int:
         self.received.append(event.dataset)

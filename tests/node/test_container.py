@@ -17,7 +17,7 @@ from pynetdicom import AE
 from node.settings import Listener
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 # $1: an empty folder, $2: what may be written there, $3: the sources; then the command. /mnt is $2 inside.
 ENTER = """
 set -e

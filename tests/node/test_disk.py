@@ -30,7 +30,7 @@ def test_a_node_on_a_real_disk(scene, tmp_path):
     script = 'mount -t tmpfs -o size=64m tmpfs "$1" && exec "$2" "$3" "$4" "$1"'
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SCENES.parent}", "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(["unshare", "-Urm", "sh", "-c", script, "sh", tmp_path, sys.executable, SCENES, scene], cwd=ROOT,
-                           env=environment, capture_output=True, text=True, timeout=150)
+                           env=environment, capture_output=True, text=True, timeout=400)
     assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr[-3000:]
     assert "SECRET" not in ended.stderr.upper()
 

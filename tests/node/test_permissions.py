@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -10,10 +11,10 @@ from pynetdicom import AE
 
 from node.errors import BetzError
 from node.permissions import check_permissions, secure
-from node.service import only_node
+from node.service import only_node, serve
 from node.settings import Audit, Settings, Storage, read_settings
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o722])
@@ -46,6 +47,15 @@ def test_settings_that_others_can_write_and_keys_that_they_can_read_are_named(tm
     (tmp_path / "key.pem").chmod(0o644)
     with pytest.raises(BetzError, match=r"others can read .*key.pem"):
         check_permissions(Settings(storage=Storage(tmp_path / "data"), audit=Audit(key=tmp_path / "key.pem")))
+
+
+def test_a_node_says_at_its_start_what_is_open_to_others(tmp_path, capfd):
+    (tmp_path / "betz.toml").write_text("[listener]\nport = 0\n[storage]\nfolder = 'data'\nminimum_free_gib = 0\n")
+    (tmp_path / "betz.toml").chmod(0o666)
+    stop = threading.Event()
+    serve(read_settings(tmp_path / "betz.toml"), stop, lambda port: stop.set())
+    said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert ["chmod go-w" in one["reason"] for one in said if one["event"] == "permissions_wrong"] == [True]
 
 
 def test_nothing_that_a_node_writes_can_be_read_by_others(tmp_path, mr):
