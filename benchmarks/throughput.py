@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -185,8 +186,11 @@ def write_images(folder: Path, study: str, count: int, groups: int) -> list[Path
     folders = [folder / str(number) for number in range(groups)]
     for one in folders:
         one.mkdir(parents=True)
-    for number in range(count):
-        image(study, number, pixels, 256, 256).save_as(folders[number % groups] / f"{number}.dcm", enforce_file_format=True)
+    first, encoded = 10**6, BytesIO()
+    image(study, first, pixels, 256, 256).save_as(encoded, enforce_file_format=True)
+    for number in range(first, first + count):
+        content = encoded.getvalue().replace(f"{study}.1.{first}".encode(), f"{study}.1.{number}".encode())
+        (folders[number % groups] / f"{number}.dcm").write_bytes(content)
     return folders
 
 
