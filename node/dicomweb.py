@@ -179,6 +179,9 @@ def outcome(status: int, said: Any, peer: Destination) -> Sent:
     if failed:
         return verdict(_number(failed[0], "FailureReason", 0x0110))
     stored = list((said or {}).get("ReferencedSOPSequence") or ())
+    if said is None and status in (200, 202):
+        return Sent(warning="the answer cannot be read") if peer.query else Sent(DeliveryError(
+            f"the service answers HTTP {status} with something that is no DICOM JSON or XML: is there a page to log in before it?"))
     if status == 200 or (status == 202 and stored):
         warning = _number(stored[0], "WarningReason", 0) if stored else 0
         return Sent(warning=f"status {warning:04X}" if warning else "" if stored else "the answer does not name the object")
@@ -218,19 +221,23 @@ def _bounded(limit_s: float) -> Callable:
             if time.monotonic() > end or len(body) > ANSWER_AT_MOST_BYTES:
                 response.close()
                 raise requests.exceptions.ReadTimeout("the answer has no end")
+        if response.raw.length_remaining:
+            raise requests.exceptions.ChunkedEncodingError("the answer was cut off")
         response._content, response._content_consumed = bytes(body), True
         return response
     return read
 
 
 def _data_set(response: Any) -> Any:
-    """The data set of an answer to STOW-RS, or None."""
+    """The data set of an answer to STOW-RS, empty where that is, or None where it cannot be read."""
     from xml.etree.ElementTree import fromstring
 
     from dicomweb_client.web import _load_xml_dataset
     from pydicom import Dataset
 
     with contextlib.suppress(Exception):  # whatever a server writes there
+        if not response.content:
+            return Dataset()
         if response.content.lstrip()[:1] == b"<":
             return _load_xml_dataset(fromstring(response.content))
         said = json.loads(response.content)

@@ -97,10 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
                 found.append({"00080018": {"vr": "UI", "Value": [str(ds.SOPInstanceUID)]}})
         return self.say(200, json.dumps(found).encode(), "application/dicom+json") if found else self.say(204, b"", "text/plain")
 
-    def say(self, status, body, kind):
+    def say(self, status, body, kind, length=None):
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(length or len(body)))
         self.end_headers()
         self.wfile.write(body)
 

@@ -53,6 +53,7 @@ def test_the_kept_bytes_are_what_arrives(site, service, mr):
 REFUSED, LATER, STORED_THERE, NO_WORD = "refused", "later", "stored", "no word of the object"
 ANSWERS = [
     (200, STORED_THERE), ((200, None, 0xB000), STORED_THERE), ((200, b"", "text/plain"), STORED_THERE), ((202, None), STORED_THERE),
+    ((200, b"<!doctype html><title>Log in</title>", "text/html"), LATER), ((200, b"[{\"login\": 1}]", "application/json"), LATER),
     ((202, b"", "text/plain"), LATER), ((204, b"", "text/plain"), LATER), ((200, 0xA700), LATER), ((409, 0xA700), LATER),
     ((409, 0x0110), LATER), ((409, 0x0122), REFUSED), ((409, 0xA900), REFUSED), ((409, 0xC000), REFUSED), ((409, 0x0124), REFUSED),
     ((202, 0xC122), REFUSED), ((409, b"not JSON", "application/dicom+json"), REFUSED), ((409, b"", "text/plain"), REFUSED),
@@ -135,13 +136,20 @@ def test_a_service_without_query_proves_nothing(site, service):
     Web(peer, 5.0).reach()
 
 
-@pytest.mark.parametrize("stall", ["before the answer", "in the answer", "an answer without end", "the connection ends"])
+STALLS = ["before the answer", "in the answer", "an answer without end", "the connection ends", "the answer is cut off"]
+
+
+@pytest.mark.parametrize("stall", STALLS)
 def test_one_that_stalls_ends_at_the_time_limit_and_holds_no_other(site, service, pacs, mr, stall):
     web, over, reached = service(), threading.Event(), threading.Event()
 
     def stalled(handler):
         reached.set()
         if stall == "the connection ends":
+            handler.close_connection = True
+            return
+        if stall == "the answer is cut off":
+            handler.say(200, b"", "text/plain", length=100)
             handler.close_connection = True
             return
         if stall != "before the answer":
