@@ -52,6 +52,23 @@ def test_pairs_of_sockets_and_threads_and_processes_stay():
     assert _isolated(code) == "[1, 2]"
 
 
+def test_the_libraries_and_programs_of_an_analysis_work(tmp_path, mr):
+    """dcm2niix as a process, a registration by ANTs with its threads, SimpleITK, and a page."""
+    for number in range(12):
+        mr(number=number, size=32, seed=number).save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    code = ("import sys; from pathlib import Path; import numpy as np\n"
+            "from node.conversion import converted; from node.study import read_studies\n"
+            "study, = read_studies(Path(sys.argv[1]))[0]\n"
+            "with converted(study.series[0]) as outputs: array = np.squeeze(outputs[0].load()[0])\n"
+            "import ants, SimpleITK\n"
+            "box = np.zeros((24, 24, 24), np.float32); box[8:16, 6:18, 9:15] = 1\n"
+            "found = ants.registration(ants.from_numpy(box), ants.from_numpy(np.roll(box, 2, 0)), 'Rigid')['warpedmovout'].numpy()\n"
+            "blurred = SimpleITK.GetArrayFromImage(SimpleITK.SmoothingRecursiveGaussian(SimpleITK.GetImageFromArray(box)))\n"
+            "import matplotlib; matplotlib.use('agg'); from matplotlib import pyplot; pyplot.imshow(box[12]); pyplot.savefig(sys.argv[2])\n"
+            "print(array.shape, bool(np.isfinite(found).all() and found.max() > 0.5), bool(blurred.std() < box.std()))")
+    assert _isolated(code, tmp_path, tmp_path / "page.png") == "(32, 32, 12) True True" and (tmp_path / "page.png").exists()
+
+
 def test_the_memory_of_the_node_is_out_of_reach():
     """ptrace(PTRACE_ATTACH) and pidfd_getfd, to the process that started it."""
     code = ("import ctypes, errno, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
