@@ -1,18 +1,19 @@
 """What lies in the spool of a study, as far as it tells whether more is to come: a few facts of every instance, read from its header once.
 
 The facts are kept in a file per study, so that a look at a study that has grown reads only what is new, also after a restart. The role of
-a series is decided from all of its headers, and anew when the series has doubled, so no header is read more than about twice. Reading is
-done in a process of its own (`python -m node.inventory STUDY FILE`), at most `AT_ONCE` instances at a time: a broken header, or 20,000 of
-them, hold no other study. What cannot be read is no evidence of anything and has no facts.
+a series is decided from its headers, or from `AT_ONCE` of them taken evenly, and anew when the series has doubled, so few are read again.
+Reading is done in a process of its own (`python -m node.inventory STUDY FILE`), at most `AT_ONCE` new instances at a time: a broken header,
+or 20,000 of them, hold no other study. What cannot be read is no evidence of anything and has no facts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -74,19 +75,21 @@ def marks_of(folder: Path) -> dict[str, Path]:
         return {f"{one.name} {one.stat().st_mtime_ns}": Path(one.path) for one in entries if one.name.endswith(".dcm")}
 
 
-def taken(folder: Path, before: Inventory | None = None, at_most: int = AT_ONCE) -> Inventory:
-    """The inventory of a folder, from that of an earlier look: only what is new is read, and no more than `at_most` of it."""
+def taken(folder: Path, before: Inventory | None = None, at_most: int = AT_ONCE,
+          series_in: Callable[[list[Path]], list[Series]] = read_series) -> Inventory:
+    """The inventory of a folder, from that of an earlier look: only what is new is read, by `series_in`, and `at_most` of it at once."""
     marks = marks_of(folder)
     inventory = only(before or {}, marks)
     new = sorted(set(marks) - marks_in(inventory))[:at_most]
     names = {marks[mark].name: mark for mark in new}
-    for series in read_series([marks[mark] for mark in new]):
+    for series in series_in([marks[mark] for mark in new]):
         one = inventory.setdefault(series.series_instance_uid, SeriesFacts())
         facts = {names.pop(name): found for name, found in _facts(series).items()}
         one.instances.update(facts)
         if len(one.instances) >= 2 * one.decided:
             is_all = len(facts) == len(one.instances)
-            _decide(one, series if is_all else _whole_series([marks[mark] for mark in sorted(one.instances)], series))
+            known = [] if is_all else series_in([marks[mark] for mark in _evenly(sorted(one.instances), at_most)])
+            _decide(one, next((other for other in known if other.series_instance_uid == series.series_instance_uid), series))
     if names:
         inventory.setdefault("", SeriesFacts()).instances.update(dict.fromkeys(names.values(), Facts()))
     return inventory
@@ -104,14 +107,14 @@ def marks_in(inventory: Inventory) -> set[str]:
     return {mark for one in inventory.values() for mark in one.instances}
 
 
-def _whole_series(paths: Sequence[Path], new: Series) -> Series:
-    return next((series for series in read_series(paths) if series.series_instance_uid == new.series_instance_uid), new)
+def _evenly(marks: Sequence[str], at_most: int) -> Sequence[str]:
+    return marks[:: math.ceil(len(marks) / at_most)]
 
 
-def _decide(one: SeriesFacts, whole: Series) -> None:
-    """The role from every header of the series; those of earlier looks were read again for it."""
-    one.role, one.decided = decide(whole).role, len(one.instances)
-    number = _number(whole.header.get("SeriesNumber"))
+def _decide(one: SeriesFacts, series: Series) -> None:
+    """The role; headers of earlier looks were read again for it."""
+    one.role, one.decided = decide(series).role, len(one.instances)
+    number = _number(series.header.get("SeriesNumber"))
     one.number = "" if number is None else str(number)
 
 

@@ -11,6 +11,7 @@ import pytest
 from node import inventory
 from node.completeness import fewer_than, gaps, lacking
 from node.inventory import SeriesFacts, taken
+from node.study import read_series
 
 T1 = {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "SequenceVariant": ["SK", "SP", "MP"], "RepetitionTime": 2300, "EchoTime": 2.98,
       "InversionTime": 900, "FlipAngle": 9}
@@ -206,29 +207,37 @@ def test_what_an_archive_has(facts_of):
     assert none is None and absent == "the archive has 1 MR series of which nothing has come"
 
 
-def test_only_what_is_new_is_read(scanner, tmp_path, monkeypatch):
+def test_only_what_is_new_is_read(scanner, tmp_path):
     """The headers of a series are read again only when it has doubled and its role is decided anew."""
     headers = _stack(scanner, T1)
-    read, read_series = [], inventory.read_series
-    monkeypatch.setattr(inventory, "read_series", lambda paths: read.append(len(paths)) or read_series(paths))
-    found = taken(_in_folder(scanner, tmp_path / "study", headers, lambda number: number < 16))
-    assert taken(tmp_path / "study", found) == found and read == [16, 0]
+    read = []
+
+    def series_in(paths):
+        read.append(len(paths))
+        return read_series(paths)
+    found = taken(_in_folder(scanner, tmp_path / "study", headers, lambda number: number < 16), series_in=series_in)
+    assert taken(tmp_path / "study", found, series_in=series_in) == found and read == [16, 0]
     inventory.write(found, tmp_path / "facts.json")
     assert inventory.read(tmp_path / "facts.json") == found
-    found = taken(_in_folder(scanner, tmp_path / "study", headers, lambda number: number >= 16), found)
+    found = taken(_in_folder(scanner, tmp_path / "study", headers, lambda number: number >= 16), found, series_in=series_in)
     assert read == [16, 0, 8] and len(inventory.marks_in(found)) == SLICES
     _in_folder(scanner, tmp_path / "study", headers, lambda number: number < 2)
-    assert len(inventory.marks_in(taken(tmp_path / "study", found))) == SLICES and read[-1] == 2, "other files under the same names"
+    found = taken(tmp_path / "study", found, series_in=series_in)
+    assert len(inventory.marks_in(found)) == SLICES and read[-1] == 2, "other files under the same names"
 
 
 def test_a_large_study_is_read_in_turns(scanner, tmp_path):
     headers = _stack(scanner, T1)
     folder, found = _in_folder(scanner, tmp_path / "study", headers), {}
-    counts = []
+    counts, read = [], []
+
+    def series_in(paths):
+        read.append(len(paths))
+        return read_series(paths)
     for _ in range(4):
-        found = taken(folder, found, at_most=10)
+        found = taken(folder, found, 10, series_in)
         counts.append(len(inventory.marks_in(found)))
-    assert counts == [10, 20, 24, 24]
+    assert counts == [10, 20, 24, 24] and read == [10, 10, 10, 4, 0], "the third is for the role, of every second header"
     (series,) = found.values()
     assert series.role == "t1" and gaps(series) == []
 
