@@ -39,7 +39,7 @@ from pathlib import Path
 
 from fuzz_targets import ROOT, TARGETS, Target
 
-SHARES = {"request": 0.3, "object": 0.3, "file": 0.2, "connection": 0.19, "volume": 0.01}
+SHARES = {"request": 0.46, "object": 0.3, "file": 0.2, "connection": 0.035, "volume": 0.005}
 LONGEST_S, ECHO_EACH, GROWTH_AT_MOST_MIB, WRONG_AT_MOST = 20, 200, 64.0, 25
 
 

@@ -161,7 +161,8 @@ class Connection(Target):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        rules = Listener(port=0, request_timeout_s=2, pdu_timeout_s=2, idle_timeout_s=5)
+        many = dict.fromkeys(("associations_at_once", "associations_per_address", "connections_at_once", "connections_per_address"), 500)
+        rules = Listener(port=0, request_timeout_s=2, pdu_timeout_s=2, idle_timeout_s=5, **many)
         settings = Settings(listener=rules, storage=Storage(self.folder, 0))
         self.spool, self.seeds = Spool(self.folder), [content for content in seeds() if len(str(content)) < 100_000]
         self.listener = listen(settings, self.spool, lambda study: None, services(lambda report, title: False))
