@@ -133,7 +133,7 @@ def main() -> int:
     parser.add_argument("--at", type=int, default=1)
     chosen = parser.parse_args()
     from node.command import main as betz
-    from node.settings import read_settings
+    from node.settings_file import read_settings
 
     settings = read_settings(chosen.config)
     assert shutil.rmtree.avoids_symlink_attacks  # it has looked at `os` before that is wrapped

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node.certificates import Identity
-from node.settings import Listener, is_loopback
+from node.settings import Listener
+from node.web_address import is_loopback
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 REQUEST_AT_MOST = 2**18  # bytes of an A-ASSOCIATE-RQ; 128 presentation contexts with 30 transfer syntaxes each need half of it

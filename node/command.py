@@ -121,7 +121,7 @@ def _peer(text: str):
 
 
 def _settings(options: argparse.Namespace):
-    from node.settings import read_settings
+    from node.settings_file import read_settings
 
     return read_settings(options.config)
 

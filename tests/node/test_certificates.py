@@ -16,7 +16,8 @@ from node.check import checks
 from node.command import main
 from node.errors import CertificateError
 from node.service import only_node
-from node.settings import Accept, Audit, Destination, Listener, Settings, Storage, read_settings
+from node.settings import Accept, Audit, Destination, Listener, Settings, Storage
+from node.settings_file import read_settings
 
 NOW = datetime.datetime(2030, 6, 1, tzinfo=datetime.UTC)
 

@@ -61,7 +61,7 @@ def test_what_cannot_be_done_is_one_sentence_and_ends_with_1(line, words, capsys
 def test_what_is_unforeseen_is_a_sentence_too(capsys, monkeypatch):
     def fails(path):
         raise RuntimeError("the header says Secret^Patient")
-    monkeypatch.setattr("node.settings.read_settings", fails)
+    monkeypatch.setattr("node.settings_file.read_settings", fails)
     assert main(["status"]) == 1
     said = capsys.readouterr().err
     assert "RuntimeError in " in said and ", line " in said and "Traceback" not in said

@@ -20,7 +20,7 @@ from node.command import main
 from node.controls import ControlFolder, Place
 from node.norms import norms_for
 from node.process import answer
-from node.settings import read_settings
+from node.settings_file import read_settings
 
 VERSION = {marker.name: marker.version for marker in markers()}
 SKYRA, PRISMA = "Siemens Skyra, 3 T, #00000001", "Siemens Prisma, 3 T, #00000002"

@@ -12,7 +12,8 @@ from pynetdicom import AE
 from node.errors import BetzError
 from node.permissions import check_permissions, secure
 from node.service import only_node, serve
-from node.settings import Audit, Settings, Storage, read_settings
+from node.settings import Audit, Settings, Storage
+from node.settings_file import read_settings
 
 LIMIT_S = 180.0
 

@@ -20,7 +20,8 @@ from node.outbox import Outbox
 from node.query import STUDY_ROOT_FIND
 from node.readiness import ASK_AGAIN_S, Readiness, inventory_file, look_in_child, sentences
 from node.service import JOURNAL
-from node.settings import Destination, Settings, Storage, StudyRules, read_settings
+from node.settings import Destination, Settings, Storage, StudyRules
+from node.settings_file import read_settings
 from node.spool import Spool
 from node.status import purge, retry, status_lines, why_lines
 from node.worker import Worker, in_child

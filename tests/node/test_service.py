@@ -19,7 +19,8 @@ from node.errors import BetzError
 from node.journal import DELIVERED, FAILED, READY, RECEIVING, Journal
 from node.outbox import Outbox
 from node.service import JOURNAL, is_running, only_node, serve
-from node.settings import Accept, Destination, Listener, Settings, Storage, StudyRules, read_settings
+from node.settings import Accept, Destination, Listener, Settings, Storage, StudyRules
+from node.settings_file import read_settings
 from node.status import cancel, purge, resend, retry, status_lines, why_lines
 from node.storage import send_folder
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from node.errors import SettingsError
-from node.settings import _LISTS, _TABLES, Accept, Settings, read_settings
+from node.settings import Accept, Settings
+from node.settings_file import _LISTS, _TABLES, read_settings
 from node.trust import fingerprint_in
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "betz.toml"
