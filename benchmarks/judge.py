@@ -13,8 +13,9 @@ from pathlib import Path
 from hospital import Ledger, data_set_of, wait_for
 from pydicom import dcmread
 
-from node.journal import DELIVERED, FAILED, PENDING, READY, RECEIVING, RUNNING, STORED, Journal
+from node.journal import Journal
 from node.outbox import Outbox
+from node.records import DELIVERED, FAILED, PENDING, READY, RECEIVING, RUNNING, STORED
 from node.service import JOURNAL
 from node.spool import Spool
 

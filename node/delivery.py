@@ -12,9 +12,9 @@ from pathlib import Path
 
 from node import audit_trail
 from node.errors import RefusedError
-from node.journal import DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal
+from node.journal import Journal
 from node.log import log
-from node.records import ResultRow
+from node.records import DELIVERED, PARKED, PENDING, PROVEN, STORED, ResultRow
 from node.settings import Destination, Sender
 from node.storage import Sent
 

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from node import audit_trail
-from node.journal import DELIVERED, PROVEN, REPLACED, SUPERSEDED, Journal
+from node.journal import Journal
 from node.log import log, unforeseen
 from node.outbox import Outbox
-from node.records import StudyRow
+from node.records import DELIVERED, PROVEN, REPLACED, SUPERSEDED, StudyRow
 from node.settings import Settings
 from node.spool import EMPTY, Spool
 

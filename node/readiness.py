@@ -21,12 +21,12 @@ from node.child import Limits, run_child
 from node.completeness import fewer_than, gaps, lacking
 from node.errors import BetzError, DeliveryError
 from node.inventory import Inventory, SeriesFacts
-from node.journal import RECEIVING, Journal
+from node.journal import Journal
 from node.log import log, unforeseen
 from node.outbox import Outbox
 from node.query import images_of
 from node.quiet import Quiet
-from node.records import StudyRow, WaitRow
+from node.records import RECEIVING, StudyRow, WaitRow
 from node.rounds import rounds
 from node.settings import Settings
 from node.spool import Spool

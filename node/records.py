@@ -1,6 +1,7 @@
-"""The records of the journal: its tables, and a row of each as a frozen value. Times are seconds since 1970.
+"""The records of the journal: its tables, a row of each as a frozen value, and the states of studies, results and proofs.
 
-A new version may add a table, which an older journal then gets at its first start; a column that stands is never changed.
+Times are seconds since 1970. A new version may add a table, which an older journal then gets at its first start; a column that stands is
+never changed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Float, Integer, MetaData, String, Table, UniqueConstraint
+
+RECEIVING, READY, RUNNING, ANSWERED, DELIVERED = "receiving", "ready", "running", "answered", "delivered"
+PARKED, FAILED, CANCELLED, PENDING, SUPERSEDED = "parked", "failed", "cancelled", "pending", "superseded"
+STORED, PROVEN, ASKED, REPLACED, UNSUPPORTED = "stored", "proven", "asked", "replaced", "unsupported"
+ARRIVED = (STORED, PROVEN, DELIVERED)
 
 tables = MetaData()
 studies = Table(

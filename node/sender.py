@@ -23,10 +23,10 @@ from node.circuit import Circuit, is_due, is_open
 from node.commitment import Report
 from node.delivery import Delivery, wait_s
 from node.errors import DeliveryError, RefusedError, UnreachableError, UnsupportedError
-from node.journal import ASKED, DELIVERED, STORED, Journal
+from node.journal import Journal
 from node.log import log
 from node.outbox import Outbox, identity_difference
-from node.records import ProofRow, ResultRow
+from node.records import ASKED, DELIVERED, STORED, ProofRow, ResultRow
 from node.rounds import rounds
 from node.settings import Destination, Settings
 from node.spool import Spool

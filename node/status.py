@@ -13,7 +13,10 @@ from datetime import datetime
 from node import audit_trail
 from node.circuit import is_open
 from node.errors import BetzError
-from node.journal import (
+from node.journal import Journal
+from node.purge import is_due, lacks_proof, remove
+from node.readiness import sentences
+from node.records import (
     ANSWERED,
     CANCELLED,
     DELIVERED,
@@ -25,11 +28,10 @@ from node.journal import (
     RUNNING,
     STORED,
     SUPERSEDED,
-    Journal,
+    ResultRow,
+    StudyRow,
+    WaitRow,
 )
-from node.purge import is_due, lacks_proof, remove
-from node.readiness import sentences
-from node.records import ResultRow, StudyRow, WaitRow
 from node.service import is_running, open_storage
 from node.settings import Settings
 from node.spool import Spool

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from node import instead
 from node.delivery import Delivery
-from node.journal import ARRIVED, PARKED, UNSUPPORTED, Journal
+from node.journal import Journal
 from node.log import log
 from node.outbox import Outbox
-from node.records import ResultRow
+from node.records import ARRIVED, PARKED, UNSUPPORTED, ResultRow
 
 
 class Substitution:

@@ -24,12 +24,12 @@ from analysis.words import packed, say
 from node.child import Limits, run_child
 from node.disk import trouble
 from node.errors import CrashError, JobError
-from node.journal import ARRIVED, READY, RECEIVING, RUNNING, Journal
+from node.journal import Journal
 from node.log import log, unforeseen
 from node.machine import memory_gib, places_of
 from node.outbox import Answer, Outbox
 from node.quiet import Quiet
-from node.records import StudyRow
+from node.records import ARRIVED, READY, RECEIVING, RUNNING, StudyRow
 from node.rounds import rounds
 from node.settings import Settings
 from node.spool import Spool

@@ -21,9 +21,10 @@ import trustme
 from archive_exchange import ANSWER_S, PEER, START_S, dcmqrscp, orthanc, raise_loopback, wait_for
 
 from node.commitment import services
-from node.journal import PROVEN, READY, RECEIVING, STORED, Journal
+from node.journal import Journal
 from node.listener import listen
 from node.outbox import Outbox
+from node.records import PROVEN, READY, RECEIVING, STORED
 from node.sender import Sender
 from node.settings import Accept, Destination, Listener, Settings, Storage, Tls
 from node.settings import Sender as Rules

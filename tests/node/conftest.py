@@ -26,9 +26,10 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from node.journal import READY, RECEIVING, Journal
+from node.journal import Journal
 from node.listener import VERIFICATION, listen
 from node.outbox import Outbox
+from node.records import READY, RECEIVING
 from node.sender import Sender
 from node.service import JOURNAL
 from node.settings import Audit, Destination, Listener, Settings, Storage, Tls

@@ -18,7 +18,7 @@ from commitment_exchange import Node
 
 from node.dicomweb import Web
 from node.errors import DeliveryError
-from node.journal import STORED
+from node.records import STORED
 from node.settings import Destination
 
 PORT = 8042

@@ -17,7 +17,8 @@ from node.association import echo
 from node.check import checks
 from node.disk import trouble
 from node.errors import BetzError
-from node.journal import DELIVERED, READY, Journal
+from node.journal import Journal
+from node.records import DELIVERED, READY
 from node.service import JOURNAL, serve
 from node.settings import Destination, Listener, Settings, Storage, StudyRules
 from node.status import retry

@@ -14,7 +14,7 @@ from pathlib import Path
 from archive_exchange import ANSWER_S, PEER, START_S, raise_loopback, wait_for
 from commitment_exchange import Node
 
-from node.journal import PENDING, UNSUPPORTED
+from node.records import PENDING, UNSUPPORTED
 
 CLASSES = ("VerificationSOPClass", "ComprehensiveSRStorage", "BasicTextSRStorage", "SecondaryCaptureImageStorage", "EncapsulatedPDFStorage")
 PROFILE = "[[TransferSyntaxes]]\n[Plain]\nTransferSyntax1 = LittleEndianExplicit\nTransferSyntax2 = LittleEndianImplicit\n" \

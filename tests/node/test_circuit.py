@@ -11,7 +11,7 @@ import pytest
 from pynetdicom import evt
 
 from node.circuit import FAILURES, is_open
-from node.journal import DELIVERED, PARKED, PENDING
+from node.records import DELIVERED, PARKED, PENDING
 from node.settings import Destination
 from node.status import status_lines, why_lines
 

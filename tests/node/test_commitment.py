@@ -10,9 +10,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
 from node.commitment import SOP_CLASS, SOP_INSTANCE, STRANGE_AT_MOST, services
-from node.journal import ANSWERED, ARRIVED, DELIVERED, PARKED, PENDING, PROVEN, STORED, Journal
+from node.journal import Journal
 from node.listener import listen
 from node.query import STUDY_ROOT_FIND
+from node.records import ANSWERED, ARRIVED, DELIVERED, PARKED, PENDING, PROVEN, STORED
 from node.service import JOURNAL, serve
 from node.settings import Destination, Listener, Settings, Storage
 from node.status import purge, status_lines, why_lines

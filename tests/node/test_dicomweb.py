@@ -16,7 +16,7 @@ from node.check import checks
 from node.circuit import FAILURES, is_open
 from node.dicomweb import Web
 from node.errors import DeliveryError, UnreachableError
-from node.journal import DELIVERED, PARKED, PENDING, PROVEN, STORED
+from node.records import DELIVERED, PARKED, PENDING, PROVEN, STORED
 from node.settings import Destination
 from node.status import status_lines, why_lines
 

@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from node import instead
 from node.instead import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED, PAGES, PARAMETRIC_MAP, PDF, SEGMENTATION, TRACTS
-from node.journal import DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, REPLACED
+from node.records import DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, REPLACED
 from node.status import purge, why_lines
 
 EVERY = (COMPREHENSIVE_3D, ENHANCED, SEGMENTATION, PARAMETRIC_MAP, PAGES, PDF, TRACTS)

@@ -6,7 +6,8 @@ import sqlite3
 import pytest
 
 from node.errors import BetzError, JournalError
-from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PARKED, PENDING, READY, RECEIVING, SUPERSEDED, Journal
+from node.journal import Journal
+from node.records import ANSWERED, CANCELLED, DELIVERED, FAILED, PARKED, PENDING, READY, RECEIVING, SUPERSEDED
 from node.spool import Spool
 
 STUDY = "1.2.3"

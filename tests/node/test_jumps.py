@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from node.journal import PARKED, PENDING, READY, RECEIVING, Journal
+from node.journal import Journal
 from node.jumps import Jumps
 from node.outbox import Outbox
+from node.records import PARKED, PENDING, READY, RECEIVING
 from node.sender import Sender
 from node.settings import Destination, Settings, Storage
 from node.settings import Sender as Rules

@@ -9,8 +9,8 @@ import pytest
 
 from node.check import checks
 from node.errors import BetzError
-from node.journal import ANSWERED, DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, STORED, SUPERSEDED
 from node.purge import Purge
+from node.records import ANSWERED, DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, STORED, SUPERSEDED
 from node.settings import Destination
 from node.spool import EMPTY
 from node.status import purge, resend

@@ -15,10 +15,11 @@ from pynetdicom import AE, evt
 from node.check import checks
 from node.errors import JobError
 from node.inventory import main, read, taken, write
-from node.journal import ANSWERED, DELIVERED, PENDING, READY, RECEIVING, RUNNING, Journal
+from node.journal import Journal
 from node.outbox import Outbox
 from node.query import STUDY_ROOT_FIND
 from node.readiness import ASK_AGAIN_S, Readiness, inventory_file, look_in_child, sentences
+from node.records import ANSWERED, DELIVERED, PENDING, READY, RECEIVING, RUNNING
 from node.service import JOURNAL
 from node.settings import Destination, Settings, Storage, StudyRules
 from node.settings_file import read_settings

@@ -9,7 +9,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from node.association import echo
 from node.delivery import wait_s
 from node.errors import BetzError, DeliveryError, RefusedError
-from node.journal import ANSWERED, DELIVERED, PARKED, PENDING, UNSUPPORTED
+from node.records import ANSWERED, DELIVERED, PARKED, PENDING, UNSUPPORTED
 from node.settings import Destination
 from node.settings import Sender as Rules
 from node.storage import deliver, send_folder

@@ -16,8 +16,9 @@ from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 
 from node.check import checks
 from node.errors import BetzError
-from node.journal import DELIVERED, FAILED, READY, RECEIVING, Journal
+from node.journal import Journal
 from node.outbox import Outbox
+from node.records import DELIVERED, FAILED, READY, RECEIVING
 from node.service import JOURNAL, is_running, only_node, serve
 from node.settings import Accept, Destination, Listener, Settings, Storage, StudyRules
 from node.settings_file import read_settings

@@ -13,8 +13,8 @@ from pynetdicom import evt
 
 from node.circuit import FAILURES, is_open
 from node.commitment import SOP_CLASS
-from node.journal import DELIVERED, PENDING, PROVEN, READY, RECEIVING, STORED
 from node.query import STUDY_ROOT_FIND
+from node.records import DELIVERED, PENDING, PROVEN, READY, RECEIVING, STORED
 from node.settings import Destination
 
 MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"

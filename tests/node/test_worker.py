@@ -13,9 +13,10 @@ import pytest
 
 from node.child import Limits, run_child
 from node.errors import CrashError, JobError
-from node.journal import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, RUNNING, Journal
+from node.journal import Journal
 from node.outbox import Outbox
 from node.quiet import Quiet
+from node.records import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, RUNNING
 from node.settings import Destination, Settings, Storage
 from node.spool import Spool
 from node.worker import STARTS_AT_MOST, Worker, in_child, pause_s
