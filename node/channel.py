@@ -1,12 +1,12 @@
 """How the sender reaches a destination: over DIMSE, or over DICOMweb where it has a `url`. Both do the same things.
 
 `reach` raises a DeliveryError where the destination does not answer, and `check` also where it answers wrongly; `deliver` says of each file
-what became of it, and `find` which objects it has. `query` is the name of the service that `find` uses.
+that it goes now and what became of it, and `find` which objects it has. `query` is the name of the service that `find` uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from node import query, storage
@@ -29,8 +29,8 @@ class Dimse:
 
     check = reach
 
-    def deliver(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Sent]]:
-        return storage.deliver(self.peer, self.calling, paths, self.timeout_s)
+    def deliver(self, paths: Sequence[Path], offer: Callable[[Path], None]) -> Iterator[tuple[Path, Sent]]:
+        return storage.deliver(self.peer, self.calling, paths, self.timeout_s, offer)
 
     def find(self, study: str, objects: Iterable[tuple[str, str]]) -> set[str]:
         """SOP Instance UIDs of all that the peer finds in the series of the (series, object) pairs."""

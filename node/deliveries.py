@@ -9,10 +9,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 
 from sqlalchemy import Engine, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
-from node.records import ASKED, PENDING, REPLACED, STORED, UNSUPPORTED, CircuitRow, ProofRow, ResultRow, circuits, proofs, results
+from node.records import (
+    ARRIVED,
+    ASKED,
+    PENDING,
+    REPLACED,
+    STORED,
+    SUPERSEDED,
+    UNSUPPORTED,
+    CircuitRow,
+    ProofRow,
+    ResultRow,
+    circuits,
+    offered,
+    proofs,
+    results,
+)
 
 
 class Deliveries(ABC):
@@ -44,6 +61,18 @@ class Deliveries(ABC):
         with self.engine.connect() as connection:
             found = connection.execute(select(results).where(*conditions).order_by(results.c.next_try, results.c.id)).all()
         return [ResultRow(**row._mapping) for row in found]
+
+    def offer(self, row: ResultRow) -> None:
+        """An object of an answer is about to be sent: it may arrive without anybody here hearing of it."""
+        with suppress(IntegrityError), self.engine.begin() as connection:
+            connection.execute(insert(offered).values(study=row.study, answer=row.answer))
+
+    def latest_seen(self, study: str) -> str | None:
+        """The latest answer of which an object is, or may be, at a destination; a reader may have seen it."""
+        begun = select(offered.c.study).where(offered.c.study == results.c.study, offered.c.answer == results.c.answer)
+        may_be = results.c.state.in_((PENDING, SUPERSEDED)) & begun.exists()
+        seen = self._results(results.c.study == study, results.c.state.in_(ARRIVED) | may_be)
+        return max(seen, key=lambda row: row.id).answer if seen else None
 
     def sent(self, row: ResultRow, state: str, reason: str = "", next_try: float = 0.0) -> bool:
         """What became of one attempt to send, or to have it proven; False, and nothing changed, where the row is no longer as it was."""

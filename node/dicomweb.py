@@ -55,13 +55,16 @@ class Web:
         with self._client() as client, contextlib.suppress(RefusedError):
             self._matches(lambda: client.search_for_studies(limit=1, search_filters={"StudyInstanceUID": "2.25.0"}), none)
 
-    def deliver(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Sent]]:
-        """Store files; say of each what became of it. After the second that got no answer the others are not tried."""
+    def deliver(self, paths: Sequence[Path], offer: Callable[[Path], None] = lambda path: None) -> Iterator[tuple[Path, Sent]]:
+        """Store files; say of each what became of it. `offer` hears of each just before it goes.
+
+        After the second that got no answer the others are not tried."""
         left, lost = list(paths), 0
         while left:
             try:
                 with self._client() as client:
                     while left:
+                        offer(left[0])
                         yield left[0], self._store(client, left[0])
                         left.pop(0)
             except UnreachableError as error:

@@ -41,6 +41,7 @@ from node.records import (
     StudyRow,
     WaitRow,
     circuits,
+    offered,
     proofs,
     results,
     studies,
@@ -174,6 +175,7 @@ class Journal(Deliveries):
                 return
             connection.execute(results.delete().where(results.c.study == study))
             connection.execute(proofs.delete().where(proofs.c.study == study))
+            connection.execute(offered.delete().where(offered.c.study == study))
             connection.execute(urgent.delete().where(urgent.c.study == study))
             connection.execute(waits.delete().where(waits.c.study == study))
 

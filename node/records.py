@@ -59,6 +59,7 @@ circuits = Table(
     Column("since", Float, nullable=False),
     Column("next_try", Float, nullable=False),
 )
+offered = Table("offered", tables, Column("study", String(64), primary_key=True), Column("answer", String(16), primary_key=True))
 urgent = Table("urgent", tables, Column("study", String(64), primary_key=True))
 waits = Table(
     "waits", tables,

@@ -59,6 +59,7 @@ class Sender:
         self.channel = channel_to(peer, self.calling, self.rules.timeout_s)
         self.delivery = Delivery(journal, peer, self.rules, clock, chance)
         self.substitution = Substitution(journal, outbox, peer.name, self.delivery)
+        self._offered: tuple[str, str] | None = None
         self.circuit = Circuit(journal, peer.name, self.rules, clock, chance)
 
     def serve(self, stop: threading.Event) -> None:
@@ -99,7 +100,7 @@ class Sender:
         if not rows:
             return
         self.delivery.begin(due, self._path)
-        for path, sent in self.channel.deliver(list(rows)):
+        for path, sent in self.channel.deliver(list(rows), lambda path: self._offer(rows[path])):
             self.delivery.noted(rows[path], sent)
             if isinstance(sent.error, UnsupportedError):
                 self.substitution.refused(rows[path], str(sent.error))
@@ -114,6 +115,11 @@ class Sender:
             self.circuit.reached()
         elif lost:
             self.circuit.failed(lost)
+
+    def _offer(self, row: ResultRow) -> None:
+        if self._offered != (row.study, row.answer):
+            self.journal.offer(row)
+            self._offered = (row.study, row.answer)
 
     def _path(self, row: ResultRow) -> Path:
         return self.outbox.path_of(row.study, row.answer, row.file)

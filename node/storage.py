@@ -30,8 +30,10 @@ class Sent:
     warning: str = ""
 
 
-def deliver(peer: Destination, calling: str, paths: Sequence[Path], timeout_s: float) -> Iterator[tuple[Path, Sent]]:
-    """Send files by C-STORE, as they are encoded; say of each what became of it.
+def deliver(
+    peer: Destination, calling: str, paths: Sequence[Path], timeout_s: float, offer: Callable[[Path], None] = lambda path: None
+) -> Iterator[tuple[Path, Sent]]:
+    """Send files by C-STORE, as they are encoded; say of each what became of it. `offer` hears of each just before it goes.
 
     Only a peer that takes a class in the other uncompressed syntax alone gets it converted.
     """
@@ -39,11 +41,12 @@ def deliver(peer: Destination, calling: str, paths: Sequence[Path], timeout_s: f
     yield from ((path, Sent(kind)) for path, kind in kinds.items() if isinstance(kind, DeliveryError))
     good = {path: kind for path, kind in kinds.items() if not isinstance(kind, DeliveryError)}
     for group in _groups(good):
-        yield from _over_associations(peer, calling, group, timeout_s)
+        yield from _over_associations(peer, calling, group, timeout_s, offer)
 
 
-def _over_associations(peer: Destination, calling: str, group: dict[Path, tuple[str, str]],
-                       timeout_s: float) -> Iterator[tuple[Path, Sent]]:
+def _over_associations(
+    peer: Destination, calling: str, group: dict[Path, tuple[str, str]], timeout_s: float, offer: Callable[[Path], None]
+) -> Iterator[tuple[Path, Sent]]:
     left, lost = list(group), 0
     while left:
         begun = False
@@ -51,6 +54,7 @@ def _over_associations(peer: Destination, calling: str, group: dict[Path, tuple[
             with associated(peer, calling, _offered([group[path] for path in left]), timeout_s) as association:
                 while left:
                     begun = True
+                    offer(left[0])
                     yield left[0], _store(association, left[0], group[left[0]])
                     left.pop(0)
         except DeliveryError as error:

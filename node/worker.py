@@ -29,7 +29,7 @@ from node.log import log, unforeseen
 from node.machine import memory_gib, places_of
 from node.outbox import Answer, Outbox
 from node.quiet import Quiet
-from node.records import ARRIVED, READY, RECEIVING, RUNNING, StudyRow
+from node.records import READY, RECEIVING, RUNNING, StudyRow
 from node.rounds import rounds
 from node.settings import Settings
 from node.spool import Spool
@@ -206,12 +206,10 @@ class Worker:
             return Answer("", ()), f"{failure}{more}"
 
     def _earlier(self, study: str) -> Path | None:
-        """The latest answer of which something has arrived: a reader may have seen it, so the next one names it."""
-        delivered = self.journal.results_of(study, *ARRIVED)
-        if not delivered:
-            return None
-        folder = self.outbox.path_of(study, max(delivered, key=lambda row: row.id).answer)
-        return folder if folder.is_dir() else None
+        """The latest answer that a reader may have seen: the next one names it."""
+        answer = self.journal.latest_seen(study)
+        folder = self.outbox.path_of(study, answer) if answer else None
+        return folder if folder and folder.is_dir() else None
 
     def _is_running(self, study: str) -> bool:
         """False when a person cancelled it, or asked for it anew."""

@@ -78,6 +78,17 @@ def test_one_that_stalls_is_let_go_and_holds_no_other(site, stalling, pacs, step
     assert stored == {uid for uid, _, _ in others} or step == "after C-STORE", "that handler keeps no list"
 
 
+@pytest.mark.parametrize(("step", "may_be_there"), [("after the connection", False), ("after A-ASSOCIATE", False), ("after C-STORE", True)])
+def test_what_was_taken_without_an_answer_counts_as_seen(site, stalling, step, may_be_there):
+    event, how, *_ = STEPS[step]
+    slow, _, _, over = stalling(event, **how)
+    site.answer(slow)
+    site.sender(slow, timeout_s=0.3).step()
+    (answer,) = {row.answer for row in site.journal.results_of(STUDY, PENDING)}
+    assert site.journal.latest_seen(STUDY) == (answer if may_be_there else None)
+    over.set()
+
+
 def test_one_that_stalls_on_c_find_is_asked_again(site, pacs):
     over, known = threading.Event(), []
 

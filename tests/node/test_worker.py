@@ -16,7 +16,7 @@ from node.errors import CrashError, JobError
 from node.journal import Journal
 from node.outbox import Outbox
 from node.quiet import Quiet
-from node.records import ANSWERED, CANCELLED, DELIVERED, FAILED, PENDING, READY, RECEIVING, RUNNING
+from node.records import ANSWERED, CANCELLED, DELIVERED, FAILED, PARKED, PENDING, READY, RECEIVING, RUNNING
 from node.settings import Destination, Settings, Storage
 from node.spool import Spool
 from node.worker import STARTS_AT_MOST, Worker, in_child, pause_s
@@ -129,6 +129,28 @@ def test_an_answer_names_the_one_that_a_reader_may_have_seen(tmp_path):
     site.arrive("3")
     site.go()
     assert site.earlier == site.outbox.path_of(STUDY, row.answer) and row.answer != first.answer
+
+
+def test_an_answer_names_one_that_may_have_arrived(tmp_path):
+    """The node was killed, or the connection lost, between the archive's C-STORE and what it said of it."""
+    site = Site(tmp_path)
+    first = site.go()
+    site.journal.offer(site.journal.results_of(STUDY, PENDING)[0])
+    for name in "23":  # the second answer never leaves
+        site.arrive(name)
+        site.go()
+        assert site.earlier == site.outbox.path_of(STUDY, first.answer)
+
+
+def test_an_answer_that_was_refused_for_good_is_not_named(tmp_path):
+    site = Site(tmp_path)
+    site.go()
+    (row,) = site.journal.results_of(STUDY, PENDING)
+    site.journal.offer(row)
+    site.journal.sent(row, PARKED, "refused")
+    site.arrive("2")
+    site.go()
+    assert site.earlier is None
 
 
 def test_what_a_killed_node_left_of_an_analysis_is_swept(tmp_path):
