@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 
 from node.errors import CertificateError, DeliveryError, RefusedError, UnreachableError
@@ -45,7 +46,7 @@ def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, st
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
     caller = _over_tls(peer)
-    opened = [(evt.EVT_CONN_OPEN, functools.partial(_limit, timeout_s=timeout_s)), (evt.EVT_CONN_OPEN, use_poll)]
+    opened = [(evt.EVT_CONN_OPEN, act) for act in (functools.partial(_limit, timeout_s=timeout_s), use_poll, _take_turns)]
     try:
         association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[*opened, *handlers],
                                    tls_args=caller and (caller, peer.host))
@@ -57,7 +58,48 @@ def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, st
         yield association
     finally:
         if association.is_established:
-            association.release()
+            with contextlib.suppress(RuntimeError):  # it ended meanwhile
+                association.release()
+
+
+class Turns:
+    """The thread of an association and whoever sends over it take turns in reading what comes: it sleeps here while an answer is due.
+
+    pynetdicom 3.0.4 takes a thread that has just been woken for one that sleeps: of a thousand answers of a quick peer one went to that
+    thread, which dropped it, and the sender waited in vain (seen with storescp on a busy machine).
+    """
+
+    def __init__(self, association: threading.Thread) -> None:
+        self._association = association
+        self._change = threading.Condition()
+        self._is_free, self._sleeps = True, False
+
+    def wait(self) -> None:
+        """The thread of the association waits for its turn."""
+        with self._change:
+            self._sleeps = True
+            self._change.notify_all()
+            self._change.wait_for(lambda: self._is_free)
+            self._sleeps = False
+
+    def clear(self) -> None:
+        """It is the sender's turn from now on. RuntimeError where the association has ended."""
+        with self._change:
+            self._is_free = False
+            while not self._sleeps and threading.current_thread() is not self._association:
+                if not self._association.is_alive():
+                    raise RuntimeError("the association has ended")
+                self._change.wait(0.05)
+
+    def set(self) -> None:
+        """The sender's turn is over."""
+        with self._change:
+            self._is_free = True
+            self._change.notify_all()
+
+
+def _take_turns(event) -> None:
+    event.assoc._reactor_checkpoint = Turns(event.assoc)
 
 
 def _over_tls(peer: Destination) -> Caller | None:

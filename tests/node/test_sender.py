@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 
-from node.association import echo
+from node.association import VERIFICATION, associated, echo
 from node.delivery import wait_s
 from node.errors import BetzError, DeliveryError, RefusedError
 from node.records import ANSWERED, DELIVERED, PARKED, PENDING, UNSUPPORTED
@@ -160,6 +163,36 @@ def test_no_patient_data_in_the_log(site, pacs, capsys):
     site.sender(peer).step()
     written = "".join(capsys.readouterr())
     assert "result_parked" in written and "result_delivered" in written and "SECRET" not in written.upper()
+
+
+def test_no_answer_is_lost_to_the_thread_of_the_association(pacs, monkeypatch):
+    """The library marks that thread as awake a moment after it was woken; here that moment lasts until an answer has come."""
+    get = DIMSEServiceProvider.get_msg
+
+    def late(dimse, block=False):
+        time.sleep(0.1 if block else 0.0)
+        return get(dimse, block)
+
+    def mark(association, is_paused):
+        until = time.monotonic() + 0.1
+        while not is_paused and association.dimse.msg_queue.empty() and time.monotonic() < until:
+            time.sleep(0.001)
+        association.__dict__["_is_paused"] = is_paused
+
+    paused = property(lambda association: association.__dict__.get("_is_paused", False), mark)
+    monkeypatch.setattr(Association, "_is_paused", paused, raising=False)
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", late)
+    peer, _ = pacs()
+    with associated(peer, "BETZ", [(VERIFICATION, ImplicitVRLittleEndian)], 1.0) as association:
+        assert [association.send_c_echo().get("Status") for _ in range(3)] == [0x0000] * 3
+
+
+def test_an_association_that_ended_is_told_at_once(pacs):
+    peer, _ = pacs()
+    with associated(peer, "BETZ", [(VERIFICATION, ImplicitVRLittleEndian)], 5.0) as association:
+        association.abort()
+        with pytest.raises(RuntimeError):
+            association.send_c_echo()
 
 
 def test_more_classes_than_one_association_holds(tmp_path, pacs, mr):
