@@ -42,8 +42,8 @@ TOLERANCES = {
     "motor_band_contrast": ("unit", 0.12), "motor_band_score": ("unit", 1.0),
 }  # fmt: skip
 # How far it may lie from the baseline. On one machine nothing changes; another processor rounds differently, and a registration follows
-# the last digit: two runs that added in another order differed by up to 0.4 % in the CSF, 0.2 % in the other volumes, 0.002 in anisotropy,
-# 0.0013 in diffusivities and 0.004 mm in thickness.
+# the last digit: three runs that added in another order differed by up to 0.4 % in volumes, 0.7 % in the volume of the tract, 0.002 in
+# anisotropy, 0.0013 in diffusivities, 0.004 mm in thickness, and 0.18 in the contrast on FLAIR, which is beyond what is allowed here.
 WOBBLE = {
     "csf_volume": ("share", 0.02), "cst_fa": ("unit", 0.004), "cst_md": ("unit", 0.004), "cst_rd": ("unit", 0.004),
     "cst_ad": ("unit", 0.005), "cst_fa_asymmetry": ("unit", 0.6), "cst_volume": ("share", 0.05), "motion": ("unit", 0.02),

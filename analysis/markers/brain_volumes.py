@@ -29,7 +29,7 @@ from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
 from analysis.words import say
 
-NAME, VERSION = "brain_volumes", 1
+NAME, VERSION = "brain_volumes", 2
 LEAST_COVERED = 0.99
 NO_REFERENCE = say("no published population was measured with this method; compare with the site's own controls")
 # One standard error as a share of the value: what phantom, tilts and voxel size showed together (Trust).

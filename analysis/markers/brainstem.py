@@ -32,7 +32,7 @@ from analysis.steps.brainstem import BrainstemPart, brainstem_parts
 from analysis.steps.head import brain_mask, covered_brain, skull_stripped
 from analysis.words import joined, say
 
-NAME, VERSION = "brainstem", 1
+NAME, VERSION = "brainstem", 2
 SITES = {"midbrain": concepts.MIDBRAIN, "pons": concepts.PONS, "medulla": concepts.MEDULLA}
 # One standard error as a share of the value on voxels of 1 mm (Trust), and what each mm more adds.
 ERROR, ERROR_PER_MM = {"midbrain": 0.16, "pons": 0.05, "medulla": 0.07}, 0.02

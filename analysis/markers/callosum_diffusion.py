@@ -30,7 +30,7 @@ from analysis.steps.space import Placement, lps_grid, sample, share_inside
 from analysis.steps.tract import LARGEST_MD, LEAST_COVERED, LEAST_VOXELS, Tract, corticospinal_tract
 from analysis.words import joined, say
 
-NAME, VERSION = "callosum_diffusion", 1
+NAME, VERSION = "callosum_diffusion", 2
 NO_REFERENCE = say(
     "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); "
     "compare with the site's own controls"

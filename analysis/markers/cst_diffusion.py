@@ -39,7 +39,7 @@ from analysis.steps.tract_profile import profile
 from analysis.steps.tractography import Streamlines, tracked_tract, visited
 from analysis.words import joined, say
 
-NAME, VERSION = "cst_diffusion", 2
+NAME, VERSION = "cst_diffusion", 3
 NO_REFERENCE = say(
     "norms of diffusion are bound to the scanner and the protocol (between-site spread equals the spread between healthy people); "
     "compare with the site's own controls"

@@ -36,7 +36,7 @@ from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
 from analysis.words import say
 
-NAME, VERSION = "precentral_gyrus", 1
+NAME, VERSION = "precentral_gyrus", 2
 SITES = {"precentral_gyrus": concepts.PRECENTRAL_GYRUS, "postcentral_gyrus": concepts.POSTCENTRAL_GYRUS}
 THICKNESS = {"precentral_gyrus": "precentral_thickness", "postcentral_gyrus": "postcentral_thickness"}
 RATIO, VOLUME = "precentral_postcentral_ratio", "precentral_volume"
