@@ -13,6 +13,7 @@ import socket
 import tempfile
 import time
 import zlib
+from abc import ABC, abstractmethod
 from datetime import datetime
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from node.volumes import image_of
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Target:
+class Target(ABC):
     """One reader under fuzz: `make` an input, `feed` it. `stated` are the errors that it may raise."""
 
     stated: tuple[type[Exception], ...] = ()
@@ -45,18 +46,20 @@ class Target:
         self.folder = folder / "inner" / "data"
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    @abstractmethod
     def make(self, chance: random.Random) -> bytes:
-        raise NotImplementedError
+        """An input."""
 
+    @abstractmethod
     def feed(self, content: bytes) -> None:
-        raise NotImplementedError
+        """Give the input to the reader; one of the `stated` errors refuses it."""
 
     def check(self) -> str:
         """What is wrong meanwhile, or ""."""
         return ""
 
-    def close(self) -> None:
-        """The end."""
+    def close(self) -> None:  # noqa: B027
+        """The end; most readers hold nothing."""
 
 
 class Request(Target):

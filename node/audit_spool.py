@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node.folder_sync import sync_folder
+from node.lock import is_held
 
 _FILE_BYTES = 2**20
 _LONGEST_FRAME = 2**20
@@ -155,7 +156,7 @@ class AuditSpool:
 
     def _is_over(self, path: Path, known: dict[str, int]) -> bool:
         """Nobody writes to it any more, and nothing in it is still to be sent."""
-        if _is_locked(path) or (not _size(path) and time.time() - _changed_at(path) < _NEW_S):
+        if is_held(path) or (not _size(path) and time.time() - _changed_at(path) < _NEW_S):
             return False
         return not self.is_sent or not frames_of(path, known.get(path.name, 0), 1)
 
@@ -198,14 +199,3 @@ def _changed_at(path: Path) -> float:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mtime
     return time.time()
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True

@@ -23,6 +23,7 @@ from node.isolation import why_not
 from node.journal import Journal
 from node.jumps import Jumps
 from node.listener import listen
+from node.lock import is_held
 from node.log import log
 from node.outbox import Outbox
 from node.purge import Purge
@@ -120,14 +121,7 @@ def only_node(folder: Path) -> Iterator[None]:
 
 def is_running(folder: Path) -> bool:
     """True where a node holds the lock of that folder."""
-    try:
-        with open(folder / "lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+    return is_held(folder / "lock")
 
 
 @contextlib.contextmanager

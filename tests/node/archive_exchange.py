@@ -8,6 +8,7 @@ to; so this runs in a network of its own (`unshare --net`), which has no interfa
 with this program.
 """
 
+import contextlib
 import fcntl
 import json
 import socket
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pydicom
@@ -53,6 +55,18 @@ def dcmqrscp(folder: Path) -> list[object]:
         f"VendorTable BEGIN\nVendorTable END\nAETable BEGIN\n{PEER.ae_title} {folder} RW (500, 1024mb) ANY\nAETable END\n"
     )
     return ["dcmqrscp", "--config", folder / "dcmqrscp.cfg", str(PEER.port)]
+
+
+@contextlib.contextmanager
+def running(command: Sequence[object], work: Path) -> Iterator[subprocess.Popen]:
+    """An archive, until the end of the block; what it says goes to archive.log."""
+    with open(work / "archive.log", "wb") as log:
+        archive = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        yield archive
+    finally:
+        archive.terminate()
+        archive.wait(timeout=START_S)
 
 
 def wait_for(archive: subprocess.Popen, peer: Destination = PEER) -> None:
@@ -95,18 +109,13 @@ def main(kind: str, studies: Path, back: Path) -> None:
     store = back / "archive"
     store.mkdir(parents=True)
     command = {"Orthanc": orthanc, "dcmqrscp": dcmqrscp}[kind](store)
-    with open(back / "archive.log", "wb") as log:
-        archive = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
+    with running(command, back) as archive:
         wait_for(archive)
         for folder in sorted(studies.iterdir()):
             send_folder(folder, PEER, "BETZ", ANSWER_S, print)
             fetch(folder, back / "fetched" / folder.name)
             study = pydicom.dcmread(next(folder.rglob("*.dcm")), stop_before_pixels=True).StudyInstanceUID
             (back / f"{folder.name}.json").write_text(json.dumps(images_of(PEER, "BETZ", study, ANSWER_S)))
-    finally:
-        archive.terminate()
-        archive.wait(timeout=START_S)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@
 
 The sender of a node sends ANSWER, a folder of objects of one study. Orthanc is asked for storage commitment and reports over an association
 that it opens to the node's listener (with TLS each of both is bound to its certificate); dcmqrscp offers none, and is asked by C-FIND. One
-object is never sent: the archive has to say so,
-and gets it. What became of each object is printed as JSON.
+object is never sent: the archive has to say so, and gets it. What became of each object is printed as JSON.
 """
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -18,7 +16,7 @@ from pathlib import Path
 
 import pydicom
 import trustme
-from archive_exchange import ANSWER_S, PEER, START_S, dcmqrscp, orthanc, raise_loopback, wait_for
+from archive_exchange import ANSWER_S, PEER, dcmqrscp, orthanc, raise_loopback, running, wait_for
 
 from node.commitment import services
 from node.journal import Journal
@@ -44,6 +42,12 @@ class Node:
         self.study = self._keep(answer, work)
         self.sender = Sender(settings, peer, self.journal, self.spool, self.outbox, self.now)
         self.listener = listen(settings, self.spool, self.journal.stored, services(self.sender.hear))
+
+    def __enter__(self) -> "Node":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.stop()
 
     def now(self) -> float:
         return time.time() + self.ahead_s
@@ -99,19 +103,12 @@ def main(kind: str, answer: Path, work: Path) -> None:
         node_of["UseDicomTls"] = True
         peer = replace(peer, tls=True, certificate="orthanc", shown=certified(work, "betz"))
     command = dcmqrscp(store) if kind == "dcmqrscp" else orthanc(store, **modalities)
-    with open(work / "archive.log", "wb") as log:
-        archive = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    node = Node(answer, work, peer)
-    try:
+    with running(command, work) as archive, Node(answer, work, peer) as node:
         wait_for(archive, peer)
         never_sent = node.journal.due(PEER.name)[-1]
         node.journal.sent(never_sent, STORED, "taken for stored")
         print(json.dumps({"never_sent": never_sent.file, "rows": node.until_proven(), "requests": len(
             node.journal.proofs_of(node.study, never_sent.answer, PEER.name)), "state": node.journal.study(node.study).state}))
-    finally:
-        node.listener.stop()
-        archive.terminate()
-        archive.wait(timeout=START_S)
 
 
 if __name__ == "__main__":

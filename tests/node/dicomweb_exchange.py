@@ -13,7 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from archive_exchange import START_S, orthanc, raise_loopback
+from archive_exchange import START_S, orthanc, raise_loopback, running
 from commitment_exchange import Node
 
 from node.dicomweb import Web
@@ -49,10 +49,7 @@ def main(plugin: str, answer: Path, work: Path) -> None:
     store = work / "archive"
     store.mkdir(parents=True)
     web = {"Plugins": [plugin], "HttpServerEnabled": True, "HttpPort": PORT, "RemoteAccessAllowed": False, "AuthenticationEnabled": False}
-    with open(work / "archive.log", "wb") as log:
-        archive = subprocess.Popen(orthanc(store, **web), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    node = Node(answer, work, PEER)
-    try:
+    with running(orthanc(store, **web), work) as archive, Node(answer, work, PEER) as node:
         wait_for(archive)
         never_sent = node.journal.due(PEER.name)[-1]
         node.journal.sent(never_sent, STORED, "taken for stored")
@@ -64,10 +61,6 @@ def main(plugin: str, answer: Path, work: Path) -> None:
         give_back(work / "back")
         print(json.dumps({"never_sent": never_sent.file, "first": first, "second": second, "refused": [
             type(refused.error).__name__, str(refused.error)], "state": node.journal.study(node.study).state}))
-    finally:
-        node.listener.stop()
-        archive.terminate()
-        archive.wait(timeout=START_S)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ it stored lies in WORK/archive.
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from archive_exchange import ANSWER_S, PEER, START_S, raise_loopback, wait_for
+from archive_exchange import ANSWER_S, PEER, raise_loopback, running, wait_for
 from commitment_exchange import Node
 
 from node.records import PENDING, UNSUPPORTED
@@ -28,10 +27,7 @@ def main(answer: Path, work: Path) -> None:
     contexts = "\n".join(f"PresentationContext{number} = {name}\\Plain" for number, name in enumerate(CLASSES, 1))
     (work / "storescp.cfg").write_text(PROFILE.format(contexts))
     command = ["storescp", "-xf", work / "storescp.cfg", "Few", "--output-directory", store, "--unique-filenames", str(PEER.port)]
-    with open(work / "archive.log", "wb") as log:
-        archive = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    node = Node(answer, work, PEER)
-    try:
+    with running(command, work) as archive, Node(answer, work, PEER) as node:
         wait_for(archive)
         for _ in range(10):
             node.sender.step()
@@ -40,10 +36,6 @@ def main(answer: Path, work: Path) -> None:
             if not {row.state for row in rows} & {PENDING, UNSUPPORTED}:
                 break
         print(json.dumps({"rows": {row.file: (row.state, row.reason) for row in rows}, "state": node.journal.study(node.study).state}))
-    finally:
-        node.listener.stop()
-        archive.terminate()
-        archive.wait(timeout=START_S)
 
 
 if __name__ == "__main__":
