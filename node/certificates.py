@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from node.errors import CertificateError
 from node.settings import Settings, Tls
-from node.trust import fingerprint_in
+from node.tls_settings import fingerprint_in
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
         │ a new instance   │ retry    └──────────────────▶ failed          no analysis; the answer "not analysed" is on its way
         └── answered, delivered, parked, failed     any ──▶ cancelled      by a person; stays so until `betz retry`
 
-A study is delivered when nothing of its answer is pending, stored or unsupported at a destination (`deliveries`). Every change is a
+A study is delivered when nothing of its answer is pending, stored or unsupported at a destination (`delivery_journal`). Every change is a
 durable transaction and is conditional on the state before, so the service and the command line may write at the same time. After a crash
 `recover` compares the spool with the journal: nothing that was stored is forgotten, nothing that ran is taken for done.
 """
@@ -21,7 +21,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from node.database import opened
-from node.deliveries import Deliveries
+from node.delivery_journal import DeliveryJournal
 from node.errors import BetzError
 from node.records import (
     ANSWERED,
@@ -51,7 +51,7 @@ from node.records import (
 from node.spool import Spool
 
 
-class Journal(Deliveries):
+class Journal(DeliveryJournal):
     """The journal at a path (SQLite) or an SQLAlchemy URL. `clock` gives seconds since 1970."""
 
     def __init__(self, place: Path | str, clock: Callable[[], float] = time.time) -> None:

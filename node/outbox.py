@@ -1,7 +1,7 @@
 """The outbox: the encoded bytes of every answer, kept as they are sent, until the study is purged.
 
     outbox/<study uid>/<digest of the content>/*.dcm, report.json
-    outbox/<study uid>/<the same>.instead/*.dcm      made for destinations that do not take a class of the answer (`instead`)
+    outbox/<study uid>/<the same>.instead/*.dcm      made for destinations that do not take a class of the answer (`replacement`)
 
 An answer appears whole, by one rename, after its files are synced; the same content has the same folder, so a study that is answered twice
 in the same way is kept once. What an object says of patient and study is compared with its source before it may leave.

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from node import audit_trail, permissions
 from node.audit_transport import sending
+from node.clock_jumps import ClockJumps
 from node.commitment import services
 from node.errors import BetzError
 from node.isolation import why_not
 from node.journal import Journal
-from node.jumps import Jumps
 from node.listener import listen
 from node.lock import is_held
 from node.log import log
@@ -51,7 +51,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         readiness = Readiness(settings, journal, spool, outbox, look_in_child())
         executor = in_child(settings, settings.storage.folder / "log", readiness.missing)
         worker = Worker(settings, journal, spool, outbox, *executor, allows=readiness.allows)
-        jumps = Jumps(journal)
+        jumps = ClockJumps(journal)
         senders = [Sender(settings, peer, journal, spool, outbox, follow=jumps.follow) for peer in settings.destination]
         worker.sweep()
         worker.recover()

@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 from node.errors import SettingsError
 from node.language import LANGUAGES
 from node.settings import Accept, Audit, Destination, Listener, Results, Sender, Settings, Storage, StudyRules, Tls, Worker
-from node.trust import fingerprint_in, trust_problem
+from node.tls_settings import fingerprint_in, trust_problem
 from node.web_address import address_problem, is_loopback
 
 _TABLES = {

@@ -1,4 +1,4 @@
-"""What becomes of an object whose SOP class one destination refuses: another object in its place, or those that carry it (`instead`).
+"""What becomes of an object whose SOP class one destination refuses: another object in its place, or those that carry it (`replacement`).
 
     pending ──class refused──▶ replaced      a simpler class of it is pending in its place
                           └──▶ unsupported ──all else decided──▶ replaced   other objects that arrived carry it

@@ -9,7 +9,7 @@ import pytest
 from node.errors import SettingsError
 from node.settings import Accept, Settings
 from node.settings_file import _LISTS, _TABLES, read_settings
-from node.trust import fingerprint_in
+from node.tls_settings import fingerprint_in
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "betz.toml"
 

@@ -22,7 +22,7 @@ from node.settings import Accept, Destination, Listener, Settings, Storage
 from node.spool import Spool
 from node.storage import deliver
 from node.tls import Caller, credentials_of
-from node.trust import fingerprint_in
+from node.tls_settings import fingerprint_in
 
 DCMTK = pytest.mark.skipif(not (shutil.which("storescp") and shutil.which("echoscu")), reason="dcmtk is not installed")
 

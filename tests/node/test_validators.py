@@ -14,8 +14,8 @@ from analysis.outcome import MEASURED, Mask, Measurement, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.volume import Volume
 from node.frames import frames_of
-from node.instead import kind_of, made_as, next_name
 from node.provenance import Provenance
+from node.replacement import kind_of, made_as, next_name
 from node.study import Instance, Series, Study
 
 pytestmark = pytest.mark.validators

@@ -1,4 +1,4 @@
-"""Deliveries: the part of the journal about the results at the destinations, their proofs, and destinations that do not answer.
+"""The part of the journal about the results at the destinations, their proofs, and destinations that do not answer.
 
 A result row is pending, stored (the peer took it, and is to prove that it keeps it), proven, delivered (no proof is asked for), unsupported
 (the peer does not take its class; what stands for it is not decided), replaced (something else stands for it), parked, superseded (a newer
@@ -32,7 +32,7 @@ from node.records import (
 )
 
 
-class Deliveries(ABC):
+class DeliveryJournal(ABC):
     """What is to be sent where, on an open journal. `clock` gives seconds since 1970."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:

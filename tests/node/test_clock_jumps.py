@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from node.clock_jumps import ClockJumps
 from node.journal import Journal
-from node.jumps import Jumps
 from node.outbox import Outbox
 from node.records import PARKED, PENDING, READY, RECEIVING
 from node.sender import Sender
@@ -30,7 +30,7 @@ def site(tmp_path):
     """A result that waits for a destination that is away, and was tried for an hour."""
     clocks = Clocks()
     journal = Journal(tmp_path / "j.sqlite", lambda: clocks.wall)
-    jumps = Jumps(journal, lambda: clocks.steady)
+    jumps = ClockJumps(journal, lambda: clocks.steady)
     peer = Destination("pacs", "PACS", "127.0.0.1", 11113)
     settings = Settings(storage=Storage(tmp_path), destination=(peer,), sender=Rules(give_up_h=2.0, retry_maximum_s=HOUR_S, timeout_s=1.0))
     sender = Sender(settings, peer, journal, Spool(tmp_path), Outbox(tmp_path), lambda: clocks.wall, lambda: 0.0, follow=jumps.follow)

@@ -10,8 +10,8 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node import instead
-from node.instead import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED, PAGES, PARAMETRIC_MAP, PDF, SEGMENTATION, TRACTS
 from node.records import DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, REPLACED
+from node.replacement import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED, PAGES, PARAMETRIC_MAP, PDF, SEGMENTATION, TRACTS
 from node.status import purge, why_lines
 
 EVERY = (COMPREHENSIVE_3D, ENHANCED, SEGMENTATION, PARAMETRIC_MAP, PAGES, PDF, TRACTS)

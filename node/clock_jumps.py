@@ -22,7 +22,7 @@ def steady() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Jumps:
+class ClockJumps:
     """Compares the wall clock of the journal with one that cannot be put."""
 
     def __init__(self, journal: Journal, clock: Callable[[], float] = steady) -> None:
