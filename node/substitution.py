@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node import instead
+from node import replacement
 from node.delivery import Delivery
 from node.journal import Journal
 from node.log import log
@@ -29,9 +29,9 @@ class Substitution:
         """The destination does not take the class of that object."""
         try:
             original = self._original(row)
-            name = instead.next_name(row.file, instead.kind_of(original))
+            name = replacement.next_name(row.file, replacement.kind_of(original))
             if name and not self.outbox.path_of(row.study, row.answer, name).exists():
-                self.outbox.keep_instead(row.study, row.answer, name, instead.made_as(name, original))
+                self.outbox.keep_instead(row.study, row.answer, name, replacement.made_as(name, original))
         except (OSError, AttributeError, ValueError, KeyError) as error:
             self.delivery.park(row, f"{reason}; nothing could be made in its place ({type(error).__name__})")
             return
@@ -49,8 +49,8 @@ class Substitution:
             missing = [kinds[row.file] for row in rows if row.state in (PARKED, UNSUPPORTED) and row.file in kinds]
             for row in rows:
                 if row.state == UNSUPPORTED:
-                    about = kinds.get(instead.original_of(row.file))
-                    self._decide(row, instead.carriers(about, arrived, missing) if about else [])
+                    about = kinds.get(replacement.original_of(row.file))
+                    self._decide(row, replacement.carriers(about, arrived, missing) if about else [])
 
     def _decide(self, row: ResultRow, carriers: list[str]) -> None:
         if carriers:
@@ -63,10 +63,10 @@ class Substitution:
             log("result_replaced", destination=self.destination, study=row.study, file=row.file, reason=reason)
 
     def _original(self, row: ResultRow) -> Path:
-        return self.outbox.path_of(row.study, row.answer, instead.original_of(row.file))
+        return self.outbox.path_of(row.study, row.answer, replacement.original_of(row.file))
 
-    def _kind(self, row: ResultRow) -> instead.Kind | None:
+    def _kind(self, row: ResultRow) -> replacement.Kind | None:
         try:
-            return instead.kind_of(self.outbox.path_of(row.study, row.answer, row.file))
+            return replacement.kind_of(self.outbox.path_of(row.study, row.answer, row.file))
         except (OSError, AttributeError, ValueError):
             return None

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
-from node import instead
+from node import replacement
 from node.records import DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, REPLACED
 from node.replacement import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED, PAGES, PARAMETRIC_MAP, PDF, SEGMENTATION, TRACTS
 from node.status import purge, why_lines
@@ -180,11 +180,11 @@ def test_a_file_that_is_gone_is_parked(site, study, pacs):
 
 def test_the_same_refusal_gives_the_same_object(objects):
     source = next(objects.glob("9010*"))
-    names = [instead.next_name(source.name, instead.kind_of(source))]
-    names.append(instead.next_name(names[0], instead.kind_of(source)))
-    assert instead.next_name(names[1], instead.kind_of(source)) is None and instead.original_of(names[1]) == source.name
-    made = [instead.made_as(name, source) for name in names]
-    assert made == [instead.made_as(name, source) for name in names] and len(set(made)) == 2
+    names = [replacement.next_name(source.name, replacement.kind_of(source))]
+    names.append(replacement.next_name(names[0], replacement.kind_of(source)))
+    assert replacement.next_name(names[1], replacement.kind_of(source)) is None and replacement.original_of(names[1]) == source.name
+    made = [replacement.made_as(name, source) for name in names]
+    assert made == [replacement.made_as(name, source) for name in names] and len(set(made)) == 2
     headers = [pydicom.dcmread(pydicom.filebase.DicomBytesIO(one)) for one in made]
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
         assert len({str(ds[keyword].value) for ds in [*headers, pydicom.dcmread(source)]}) == 3
