@@ -1,9 +1,11 @@
 """How fast objects are received: Betz, DCMTK `storescp +B` and Orthanc in turn on this machine: `python benchmarks/throughput.py`
 
 Debian's `dcmsend` sends MR images of 131 KB over 1 and 8 associations; every figure is the median of three rounds in which the receivers
-take turns. CPU and memory count a receiver's children. Betz is `betz serve`, with every sync that it does; `betz, no sync` is the same
-process with `os.fsync` taken away, which shows what the syncs cost and is no way to run a node. `storescp` syncs nothing. Both get PDUs as
-large as they can take and Orthanc a thread for each association. With `--study 20000` also one study of so many instances.
+take turns. What they store is removed at the end alone: ext4 without a journal gives no inode away for a minute or more after its file was
+deleted, and looks at every such inode for each file that it makes, which took a quarter of a receiver's time where runs cleaned up. CPU and
+memory count a receiver's children. Betz is `betz serve`, with every sync that it does; `betz, no sync` is the same process with `os.fsync`
+taken away, which shows what the syncs cost and is no way to run a node. `storescp` syncs nothing. Both get PDUs as large as they can take
+and Orthanc a thread for each association. With `--study 20000` also one study of so many instances.
 
 The receivers listen on every interface; so this runs in a network of its own (`unshare --net`). DCMTK needs TCP_NODELAY=1 on both sides,
 or it waits for delayed acknowledgements. Receivers and senders share the machine's cores: what counts are the ratios.
@@ -15,7 +17,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -26,7 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import numpy as np
 import psutil
@@ -205,18 +206,18 @@ def send(folders: list[Path]) -> float:
 
 
 @contextlib.contextmanager
-def running(name: str) -> Iterator[Receiver]:
-    with TemporaryDirectory(prefix="betz-benchmark-") as folder:
-        receiver = RECEIVERS[name](Path(folder))
-        try:
-            yield receiver
-        finally:
-            receiver.stop()
+def running(name: str, work: Path) -> Iterator[Receiver]:
+    """The receiver in a new folder of its own, which stays."""
+    receiver = RECEIVERS[name](Path(mkdtemp(dir=work)))
+    try:
+        yield receiver
+    finally:
+        receiver.stop()
 
 
-def measure(name: str, sets: dict[int, list[Path]], count: int, large: Path, figures: Figures) -> None:
+def measure(name: str, work: Path, sets: dict[int, list[Path]], count: int, large: Path, figures: Figures) -> None:
     """One round of one receiver."""
-    with running(name) as receiver:
+    with running(name, work) as receiver:
         for associations, folders in sets.items():
             before, there = receiver.cpu_s(), receiver.stored()
             took_s = send(folders)
@@ -225,17 +226,17 @@ def measure(name: str, sets: dict[int, list[Path]], count: int, large: Path, fig
             figures.per_s[associations].append(count / took_s)
             figures.cpu_ms[associations].append((receiver.cpu_s() - before) * 1000 / count)
         figures.peak_mib.append(receiver.peak_mib())
-    with running(name) as receiver:
+    with running(name, work) as receiver:
         idle_mib = receiver.mib()
         figures.large_s.append(send([large]))
         figures.large_mib.append(receiver.peak_mib() - idle_mib)
 
 
-def idle_percent(name: str, associations: int = 8) -> tuple[float, float]:
+def idle_percent(name: str, work: Path, associations: int = 8) -> tuple[float, float]:
     """What a receiver costs that has nothing to do, in percent of a core: without an association, and with so many."""
     caller = AE("SCANNER")
     caller.add_requested_context(MRImageStorage)
-    with running(name) as receiver:
+    with running(name, work) as receiver:
         receiver.stop_sampling()
         time.sleep(2)
         without = _percent(receiver)
@@ -253,17 +254,16 @@ def _percent(receiver: Receiver) -> float:
     return 100 * (receiver.cpu_s() - before) / IDLE_S
 
 
-def whole_study(count: int, folder: Path, names: list[str]) -> list[str]:
+def whole_study(count: int, work: Path, names: list[str]) -> list[str]:
     """A line for each receiver: one study of so many instances over eight associations."""
-    folders, lines = write_images(folder / "study", "1.2.826.0.1.20000", count, 8), []
+    folders, lines = write_images(work / "study", "1.2.826.0.1.20000", count, 8), []
     for name in names:
-        with running(name) as receiver:
+        with running(name, work) as receiver:
             before, idle_mib = receiver.cpu_s(), receiver.mib()
             took_s = send(folders)
             cpu_ms, stored = (receiver.cpu_s() - before) * 1000 / count, receiver.stored()
             lines.append(f"| {name} | {stored} of {count} | {took_s:.1f} | {count / took_s:.0f} | {cpu_ms:.2f} "
                          f"| {receiver.peak_mib() - idle_mib:.0f} |")
-    shutil.rmtree(folder / "study")
     return ["", "| one study, 8 associations | stored | s | per s | CPU ms | MiB over idle |", "|---|---|---|---|---|---|", *lines]
 
 
@@ -290,7 +290,7 @@ def raise_loopback() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=600, help="instances in one run")
+    parser.add_argument("--count", type=int, default=2000, help="instances in one run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--study", type=int, default=0, metavar="COUNT", help="also one study of so many instances")
     parser.add_argument("--only", action="append", choices=list(RECEIVERS), help="this receiver; may be repeated")
@@ -309,9 +309,9 @@ def main() -> None:
         found = {one: Figures({1: [], 8: []}, {1: [], 8: []}, [], [], [], []) for one in names}
         for _ in range(chosen.rounds):
             for one in names:
-                measure(one, sets, chosen.count, large, found[one])
+                measure(one, folder, sets, chosen.count, large, found[one])
         for one in names:
-            found[one].idle_percent.extend(idle_percent(one))
+            found[one].idle_percent.extend(idle_percent(one, folder))
         print("\n".join(table(found)), flush=True)
         if chosen.study:
             print("\n".join(whole_study(chosen.study, folder, names)), flush=True)
