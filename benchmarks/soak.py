@@ -56,10 +56,11 @@ raw_peer = _raw_peer()
 class Soak:
     """One run. Each peer is a thread; `over` ends them."""
 
-    def __init__(self, folder: Path, seed: int, echo_within_s: float) -> None:
-        self.folder, self.seed, self.echo_within_s = folder, seed, echo_within_s
+    def __init__(self, folder: Path, seed: int, associations: int, echo_within_s: float) -> None:
+        self.folder, self.seed, self.associations, self.echo_within_s = folder, seed, associations, echo_within_s
         self.port, self.archive_port = free_port(), free_port()
-        self.config = settings_file(folder, self.port, self.archive_port)
+        # the peers have one address, and an association that is aborted takes a moment to end
+        self.config = settings_file(folder, self.port, self.archive_port, associations_per_address=2 * associations)
         self.ledger, self.over = Ledger(), threading.Event()
         self.lock, self.numbers, self.began = threading.Lock(), Counter(), time.monotonic()
         self.stored: dict[str, list[tuple[str, bytes]]] = {}
@@ -189,13 +190,13 @@ class Soak:
             if self.over.wait(SAMPLE_S):
                 return
 
-    def go(self, minutes: float, associations: int) -> list[str]:
+    def go(self, minutes: float) -> list[str]:
         """Run, come to rest, and judge."""
         archive, node = Archive(self.folder, self.archive_port), Node(self.folder, self.config)
         try:
             assert node.wait_until_started(), node.errors.read_text()
             self.began = time.monotonic()
-            peers = [threading.Thread(target=self.peer, args=(number,)) for number in range(associations)]
+            peers = [threading.Thread(target=self.peer, args=(number,)) for number in range(self.associations)]
             others = [threading.Thread(target=self.echo), threading.Thread(target=self.watch, args=(node.pid,))]
             for thread in (*peers, *others):
                 thread.start()
@@ -280,8 +281,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the folder of the trial")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="betz-soak-")).resolve()
-    soak = Soak(folder, chosen.seed, chosen.echo_within)
-    wrong = soak.go(chosen.minutes, chosen.associations)
+    soak = Soak(folder, chosen.seed, chosen.associations, chosen.echo_within)
+    wrong = soak.go(chosen.minutes)
     figures = {**soak.figures(), "wrong": wrong}
     print(json.dumps(figures, indent=1))
     if chosen.out:

@@ -207,7 +207,8 @@ def send(folders: list[Path]) -> float:
 
 @contextlib.contextmanager
 def running(name: str, work: Path) -> Iterator[Receiver]:
-    """The receiver in a new folder of its own, which stays."""
+    """The receiver in a new folder of its own, which stays. What others left to be written is on the disk when it starts."""
+    os.sync()
     receiver = RECEIVERS[name](Path(mkdtemp(dir=work)))
     try:
         yield receiver

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """OSError where the disk refuses."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -33,13 +33,13 @@ class Round:
 class FolderSyncs:
     """The syncs that run or wait to run, one of each for every folder. `sync` is what one of them does."""
 
-    def __init__(self, sync: Callable[[Path], None] = sync_folder) -> None:
+    def __init__(self, sync: Callable[[str], None] = sync_folder) -> None:
         self._sync = sync
         self._lock = threading.Lock()
-        self._running: dict[Path, Round] = {}
-        self._waiting: dict[Path, Round] = {}
+        self._running: dict[str, Round] = {}
+        self._waiting: dict[str, Round] = {}
 
-    def cover(self, folder: Path) -> None:
+    def cover(self, folder: str) -> None:
         """Return when a sync of the folder that began after this call has ended. OSError where it failed."""
         with self._lock:
             mine = self._waiting.get(folder)
@@ -52,7 +52,7 @@ class FolderSyncs:
         if mine.error:
             raise OSError(mine.error.errno, mine.error.strerror)
 
-    def _lead(self, folder: Path, mine: Round) -> None:
+    def _lead(self, folder: str, mine: Round) -> None:
         if mine.before:
             mine.before.over.wait()
             mine.before = None

@@ -25,6 +25,7 @@ from node.journal import Journal
 from node.listener import listen
 from node.lock import is_held
 from node.log import log
+from node.memory import keep_for_good, one_heap
 from node.outbox import Outbox
 from node.purge import Purge
 from node.readiness import Readiness, look_in_child
@@ -39,6 +40,7 @@ JOURNAL = "journal.sqlite"
 def serve(settings: Settings, stop: threading.Event | None = None, started: Callable[[int], None] = lambda port: None) -> None:
     """Run until `stop` is set or a signal comes. `started` hears the port once the node listens."""
     warnings.simplefilter("ignore")  # libraries warn with the values of elements, which may be patient data
+    one_heap()
     stop = stop or threading.Event()
     with only_node(settings.storage.folder), _signals(stop), sending(settings):
         audit_trail.node_ran()
@@ -69,6 +71,7 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         if why := why_not():
             log("analyses_not_isolated", reason=f"they can open network connections: {why}")
         audit_trail.node_started()
+        keep_for_good()
         started(listener.port)
         stop.wait()
         listener.stop()

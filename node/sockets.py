@@ -8,6 +8,7 @@ peer was first to hang up (its source).
 from __future__ import annotations
 
 import contextlib
+import mmap
 import select
 import socket
 import time
@@ -50,7 +51,7 @@ class Socket(AssociationSocket):
     def __init__(self, association: Association, connection: socket.socket, held: bytes, send_timeout_s: float) -> None:
         super().__init__(association, client_socket=connection)
         connection.setblocking(False)
-        self._room = memoryview(bytearray(max(_ROOM, len(held))))
+        self._room = _room(max(_ROOM, len(held)))
         self._room[:len(held)] = held
         self._first, self._end = 0, len(held)
         self._send_timeout_s = send_timeout_s
@@ -104,9 +105,10 @@ class Socket(AssociationSocket):
             self._button.send(b"!")
 
     def dismantle(self) -> None:
-        """Nobody sleeps on it any more."""
+        """Nobody sleeps on it or reads from it any more."""
         self._bell.close()
         self._button.close()
+        self._room, self._first, self._end = memoryview(b""), 0, 0
 
     def take(self, wait_ms: int) -> bool:
         """Hold what has come; False where nothing came. ConnectionError where the peer hung up."""
@@ -125,7 +127,7 @@ class Socket(AssociationSocket):
         if not held:
             self._first = self._end = 0
         elif self._end == len(self._room):
-            room = self._room if self._first else memoryview(bytearray(2 * held))
+            room = self._room if self._first else _room(2 * held)
             room[:held] = self._room[self._first:self._end]
             self._room, self._first, self._end = room, 0, held
 
@@ -161,6 +163,11 @@ class Socket(AssociationSocket):
             with contextlib.suppress(OSError):
                 endpoint.shutdown(socket.SHUT_RDWR)
             endpoint.close()
+
+
+def _room(size: int) -> memoryview:
+    """Memory that goes back to the system when nobody holds it: that of a thousand associations would leave the heap full of holes."""
+    return memoryview(mmap.mmap(-1, size))
 
 
 def peer_of(association: Association) -> dict[str, str]:

@@ -73,6 +73,13 @@ class Connection:
         self.answer: bytes | None = None
 
 
+class _Contexts(list):
+    """The contexts that the node takes. Negotiation only reads them, so associations share them: a copy for each takes the library 2 ms."""
+
+    def __deepcopy__(self, _: dict) -> _Contexts:
+        return self
+
+
 class Server(AssociationServer):
     """The library's server with one loop of its own. `rules` are the settings of the listener.
 
@@ -90,6 +97,7 @@ class Server(AssociationServer):
         self._over = threading.Event()
         self.refusals = Refusals()
         super().__init__(*arguments, **more)
+        self.contexts = _Contexts(self.contexts)
         self.socket.setblocking(False)
         self._plain = self._plain_door()
 

@@ -14,7 +14,6 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 IMPLICIT, BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -27,7 +26,7 @@ class NotWhole(ValueError):
     """The bytes are not one whole data set; the message says where it breaks."""
 
 
-def texts_of(path: Path, offset: int, transfer_syntax: str, wanted: dict[tuple[int, int], str], head: bytes | bytearray = b"",
+def texts_of(path: str, offset: int, transfer_syntax: str, wanted: dict[tuple[int, int], str], head: bytes | bytearray = b"",
              ) -> dict[str, str]:
     """The values of the wanted elements of the outermost level, as text without padding; NotWhole where the data set breaks off.
 
@@ -54,10 +53,10 @@ def _texts(data: _Bytes, size: int, transfer_syntax: str, wanted: dict[tuple[int
 
 
 @contextmanager
-def _bytes_of(path: Path, offset: int, transfer_syntax: str) -> Iterator[memoryview]:
+def _bytes_of(path: str, offset: int, transfer_syntax: str) -> Iterator[memoryview]:
     with open(path, "rb") as file:
         if transfer_syntax == DEFLATED:
-            with tempfile.TemporaryFile(dir=path.parent) as inflated:
+            with tempfile.TemporaryFile(dir=os.path.dirname(path)) as inflated:
                 file.seek(offset)
                 _inflate(file, inflated)
                 with _mapped(inflated, 0) as data:

@@ -6,11 +6,12 @@ from io import BytesIO
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
 from node.errors import BetzError
-from node.listener import SIEMENS_CSA_NON_IMAGE, SOP_CLASSES, TRANSFER_SYNTAXES
+from node.listener import SIEMENS_CSA_NON_IMAGE, SOP_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from node.settings import Accept
 
 
@@ -51,6 +52,14 @@ def test_two_associations_at_once(node, call, mr):
     for number in range(5):
         assert one.send_c_store(mr("1.2.3", number)).Status == other.send_c_store(mr("1.2.4", number)).Status == 0
     assert [len(listener.spool.instances(study)) for study in listener.spool.studies()] == [5, 5]
+
+
+def test_what_one_association_negotiates_changes_nothing_for_the_next(node, call, mr):
+    listener = node()
+    for syntax in (RLELossless, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless):
+        accepted = {one.abstract_syntax: one for one in call(listener, syntaxes=(syntax,)).accepted_contexts}
+        assert accepted.keys() == {VERIFICATION, SOP_CLASSES[0]} and accepted[SOP_CLASSES[0]].transfer_syntax == [syntax]
+        assert all(one.as_scu and not one.as_scp for one in accepted.values())
 
 
 def test_bad_objects_are_refused_and_good_ones_still_stored(node, call, mr, encoded):

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -122,3 +123,10 @@ def test_an_answer_goes_out_though_the_peer_reads_late(ends):
     ours.send(b"x" * 2**22)
     reader.join(20)
     assert len(got) == 2**22
+
+
+def test_its_memory_goes_back_when_nobody_reads_from_it_any_more(ends):
+    ours, _ = ends(b"half of a PDU")
+    room = weakref.ref(ours._room.obj)
+    ours.dismantle()
+    assert room() is None and bytes(ours.held) == b""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import zlib
 
@@ -165,7 +166,7 @@ def test_a_new_folder_that_may_not_last_is_no_success(spool, put, mr):
     with pytest.raises(SpoolError):
         put(mr())
     synced = []
-    spool._syncs = FolderSyncs(lambda folder: (synced.append(folder.name), sync_folder(folder)))
+    spool._syncs = FolderSyncs(lambda folder: (synced.append(os.path.basename(folder)), sync_folder(folder)))
     assert put(mr()).placed is put(mr(number=2)).placed is Placed.NEW
     assert synced == ["spool", "1.2.3.4", "1.2.3.4"]
 
