@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from analysis.outcome import FAILED, Outcome
 from analysis.sentence import SERIES_NAMES, SIDES, title_of
 from analysis.support import Line, Support
-from analysis.words import Words, joined, say, without_stop
+from analysis.words import Words, joined, say
 
 # What an MRI is there to exclude, by the finding that says whether it was seen.
 MIMICS = {
@@ -22,7 +22,8 @@ MIMICS = {
 
 
 def summary_of(outcomes: Sequence[Outcome], support: Support, problems: Sequence[str] = ()) -> tuple[Words, ...]:
-    """The sentences, in the order in which they matter. `problems`: what could not be read of the study."""
+    """The sentences, in the order in which they matter. `problems`: sentences on what did not come of the study, or could not
+    be read."""
     said = [*support.sentences[:1], _weighed(support), _not_found(support), _not_assessed(support), _mimics(outcomes),
             _limited(outcomes, problems)]  # fmt: skip
     return tuple(sentence for sentence in said if sentence is not None)
@@ -76,12 +77,12 @@ def _mimics(outcomes: Sequence[Outcome]) -> Words:
 
 
 def _limited(outcomes: Sequence[Outcome], problems: Sequence[str]) -> Words | None:
-    """What may be missing or wrong: series of poor quality, errors of the program, files that could not be read."""
+    """What may be missing or wrong: series of poor quality, errors of the program, and the first of the problems in its own words."""
     poor = [SERIES_NAMES[finding.level] for outcome in outcomes for finding in outcome.findings
             if finding.name == "image_quality" and finding.value == "present"]  # fmt: skip
     failed = [title_of(outcome.marker) for outcome in outcomes if outcome.outcome == FAILED]
     parts = [say("limited image quality of {series}", series=joined(poor))] if poor else []
     parts += [say("the program failed at: {markers}", markers=joined(failed))] if failed else []
-    if problems:
-        parts.append(say("not all of the study could be read: {problem}", problem=without_stop(problems[0])))
-    return say("With care: {parts}.", parts=joined(parts, "; ")) if parts else None
+    said = [say("With care: {parts}.", parts=joined(parts, "; "))] if parts else []
+    said += problems[:1]
+    return joined(said, " ") if said else None

@@ -61,13 +61,6 @@ def unpacked(text: str) -> str:
         return text
 
 
-def without_stop(text: str) -> str:
-    """The text without its full stop, to be put into another sentence."""
-    if isinstance(text, Words) and text.template.endswith("."):
-        return Words(text.template.rstrip("."), text.values)
-    return text if isinstance(text, Words) else text.rstrip(".")
-
-
 def translated(text: str, lookup: Callable[[str], str], decimal_point: str = ".") -> str:
     """The text in another language. `lookup` gives the translation of a template or word, or the same where it has none.
 
@@ -78,14 +71,8 @@ def translated(text: str, lookup: Callable[[str], str], decimal_point: str = "."
     if not isinstance(text, Words):
         return lookup(text)
     values = {name: translated(value, lookup, decimal_point) if isinstance(value, str) else value for name, value in text.values.items()}
-    template = _template(text.template, lookup)
+    template = lookup(text.template)
     return _Filler(decimal_point).vformat(template, (), values) if values else template
-
-
-def _template(template: str, lookup: Callable[[str], str]) -> str:
-    """The template in the other language; where only the whole sentence has a translation, that one `without_stop`."""
-    found = lookup(template)
-    return found if found != template else lookup(f"{template}.").removesuffix(".")
 
 
 class _Filler(Formatter):

@@ -12,6 +12,7 @@ from analysis.marker import markers
 from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Measurement, Outcome, Reference
 from analysis.summary import summary_of
 from analysis.support import ANISOTROPY_AREA, WEIGHTS, Ratio, line_words, ratio_of_shares, shifted, strength, support_of
+from analysis.words import say
 
 MARKER = {weight.finding: weight.marker for weight in WEIGHTS}
 
@@ -137,6 +138,12 @@ def test_mimics_are_said_to_be_seen_or_left_to_the_reader():
     (said,) = [one for one in summary_of([lesions], support_of([lesions])) if one.startswith("Other causes")]
     assert said == ("Other causes: found: lesions like those of multiple sclerosis; not found: infarct; not assessed, to be excluded by "
                     "reading the images: compression of the cervical cord, tumour.")  # fmt: skip
+
+
+def test_what_did_not_come_is_said_in_its_own_words():
+    problems = (say("The study was analysed before all of it had come: {what}.", what="no FLAIR"), say("A file was left out."))
+    assert summary_of([], support_of([]), problems)[-1] == problems[0]
+    assert not any("come" in said for said in summary_of([], support_of([])))
 
 
 def test_a_ratio_that_says_nothing_has_no_weight():
