@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.folder_sync import sync_folder
-from node.spool import _digest, is_uid
+from node.spool import digest_of, is_uid
 
 _IDENTITY = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDate",
              "AccessionNumber")
@@ -124,7 +124,7 @@ def _content(out: Path) -> str:
     """A digest of the objects. report.json tells how long it took, so it is not part of the content."""
     digest = hashlib.sha256()
     for path in sorted(out.glob("*.dcm")):
-        digest.update(f"{path.name} {_digest(path, 0)}\n".encode())
+        digest.update(f"{path.name} {digest_of(path, 0)}\n".encode())
     return digest.hexdigest()[:16]
 
 

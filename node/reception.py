@@ -26,8 +26,9 @@ from pynetdicom.sop_class import uid_to_service_class
 from node.arrivals import Arrivals
 from node.command_set import StoreRequest, store_request, store_response
 from node.errors import SpoolError
+from node.incoming import Part
 from node.log import log, uid_in_log, unforeseen
-from node.spool import CANNOT_UNDERSTAND, Part, Placed, Spool
+from node.spool import CANNOT_UNDERSTAND, Placed, Spool
 from node.upper_layer import INVALID_VALUE
 
 PROCESSING_FAILURE = 0x0110

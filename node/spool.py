@@ -14,7 +14,6 @@ set.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import itertools
 import os
@@ -26,10 +25,10 @@ from pathlib import Path
 
 from node.errors import SpoolError
 from node.folder_sync import FolderSyncs
+from node.incoming import Part, data_set_offset
 from node.wholeness import NotWhole, texts_of
 
 OUT_OF_RESOURCES, NOT_AS_ANNOUNCED, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
-_HEAD = 2**16  # bytes of an object that stay at hand until it is stored
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _WANTED = {(0x0008, 0x0016): "SOPClassUID", (0x0008, 0x0018): "SOPInstanceUID", (0x0020, 0x000D): "StudyInstanceUID",
            (0x0020, 0x000E): "SeriesInstanceUID"}
@@ -57,56 +56,6 @@ class Stored:
 def is_uid(text: str) -> bool:
     """True for digits and single dots, at most 64 of them (PS3.5 9.1); nothing else may become a path."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
-
-
-class Part:
-    """An object that is being received. A write that fails is remembered, not raised: the rest is thrown away and `commit` refuses."""
-
-    def __init__(self, path: str, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> None:
-        self.path, self.name, self.file = path, path, self
-        self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid = sop_class_uid, sop_instance_uid, transfer_syntax_uid
-        self.failed: str | None = None
-        self.offset = 0
-        self.head = bytearray()
-        self._open = None
-
-    def begin(self) -> None:
-        try:
-            self._open = open(self.path, "xb", buffering=0)  # noqa: SIM115 - open until the last chunk
-            self.offset = self._open.write(_meta(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid))
-        except OSError as error:
-            self._fail(error)
-
-    def write(self, chunk: bytes) -> None:
-        rest = memoryview(chunk)
-        if len(self.head) < _HEAD:
-            self.head += rest[:_HEAD - len(self.head)]
-        try:
-            while rest and not self.failed:
-                rest = rest[self._open.write(rest):]
-        except OSError as error:
-            self._fail(error)
-
-    def sync(self) -> None:
-        try:
-            if not self.failed:
-                os.fsync(self._open.fileno())
-        except OSError as error:
-            self._fail(error)
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-    def close(self) -> None:
-        """End the reception; the half file goes."""
-        if self._open is not None:
-            self._open.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
-
-    def _fail(self, error: OSError) -> None:
-        self.failed = error.strerror or str(error)
-        self.close()
 
 
 class Spool:
@@ -180,8 +129,8 @@ class Spool:
         target = f"{self._studies}/{study}/{instance}.dcm"
         if self._link(part.path, target):
             return Stored(study, instance, Placed.NEW)
-        mine = _digest(part.path, part.offset)
-        if mine == _digest(target, _data_set_offset(target)):
+        mine = digest_of(part.path, part.offset)
+        if mine == digest_of(target, data_set_offset(target)):
             return Stored(study, instance, Placed.NEW if self._keep(target) else Placed.REPEAT)
         kept = f"{self.conflicts_folder}/{study}/{instance}.{mine[:16]}.dcm"
         return Stored(study, instance, Placed.CONFLICT if self._link(part.path, kept) or self._keep(kept) else Placed.REPEAT)
@@ -282,43 +231,8 @@ def _holds_any(folder: Path) -> bool:
     return False
 
 
-def _digest(path: str, offset: int) -> str:
+def digest_of(path: str | os.PathLike[str], offset: int) -> str:
+    """SHA-256 of a file from an offset on."""
     with open(path, "rb") as file:
         file.seek(offset)
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _data_set_offset(path: str) -> int:
-    """Where the data set begins: the file meta information group says its own length (PS3.10 7.1)."""
-    with open(path, "rb") as file:
-        head = file.read(144)
-    return 144 + int.from_bytes(head[140:144], "little")
-
-
-def _meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble and file meta information (PS3.10 7.1)."""
-    before, after = _about(sop_class_uid, transfer_syntax_uid)
-    group = before + _text(0x03, b"UI", sop_instance_uid) + after
-    return _PREAMBLE + _element(0x00, b"UL", len(group).to_bytes(4, "little")) + group
-
-
-@functools.lru_cache(256)
-def _about(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
-    """What stands before and after the UID of an instance."""
-    from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
-
-    writer = _text(0x12, b"UI", PYNETDICOM_IMPLEMENTATION_UID) + _text(0x13, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION)
-    return _VERSION + _text(0x02, b"UI", sop_class_uid), _text(0x10, b"UI", transfer_syntax_uid) + writer
-
-
-def _element(number: int, kind: bytes, value: bytes) -> bytes:
-    length = len(value).to_bytes(2, "little") if kind != b"OB" else b"\0\0" + len(value).to_bytes(4, "little")
-    return b"\x02\x00" + number.to_bytes(2, "little") + kind + length + value
-
-
-def _text(number: int, kind: bytes, value: str) -> bytes:
-    encoded = value.encode("ascii", "replace")
-    return _element(number, kind, encoded + (b"\0" if kind == b"UI" else b" ") * (len(encoded) % 2))
-
-
-_PREAMBLE, _VERSION = b"\0" * 128 + b"DICM", _element(0x01, b"OB", b"\0\1")

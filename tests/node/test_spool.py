@@ -11,7 +11,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Exp
 
 from node.errors import SpoolError
 from node.folder_sync import FolderSyncs, sync_folder
-from node.spool import _WANTED, CANNOT_UNDERSTAND, NOT_AS_ANNOUNCED, OUT_OF_RESOURCES, Placed, Spool, _data_set_offset, is_uid
+from node.incoming import data_set_offset
+from node.spool import _WANTED, CANNOT_UNDERSTAND, NOT_AS_ANNOUNCED, OUT_OF_RESOURCES, Placed, Spool, is_uid
 from node.wholeness import NotWhole, texts_of
 
 
@@ -227,7 +228,7 @@ def test_real_objects_are_whole_and_cut_ones_are_not(realdata, tmp_path):
     paths = [path for name in ("siemens_xa30_enhanced", "philips_classic_dti") for path in sorted((realdata / name).rglob("*.dcm"))[:5]]
     assert paths
     for path in paths:
-        syntax, offset = str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID), _data_set_offset(path)
+        syntax, offset = str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID), data_set_offset(path)
         assert len(texts_of(path, offset, syntax, _WANTED)) == 4
         (tmp_path / "cut").write_bytes(path.read_bytes()[:-1])
         with pytest.raises(NotWhole):
