@@ -59,7 +59,7 @@ def is_uid(text: str) -> bool:
 
 
 class Spool:
-    """The spool in one storage folder. On the way of an instance places are text: as paths they took a sixth of its time."""
+    """The spool in one storage folder. On the way of an instance places are text: as paths they took a sixth of the interpreter's time."""
 
     def __init__(self, folder: Path, minimum_free_gib: float = 0.0) -> None:
         self.studies_folder, self.incoming, self.conflicts_folder = folder / "spool", folder / "incoming", folder / "conflicts"

@@ -316,15 +316,19 @@ def site(tmp_path, mr):
 
         def answer(self, *peers, objects=None):
             objects = objects or {"a": mr(number=7), "b": mr(number=8, SOPClassUID=SECONDARY)}
-            self.journal.stored(RESULT_STUDY)
-            self.journal.move(RESULT_STUDY, (RECEIVING,), READY)
-            self.journal.start(RESULT_STUDY)
             out = tmp_path / "out"
             out.mkdir()
             for name, ds in objects.items():
                 ds.save_as(out / f"{name}.dcm", enforce_file_format=True)
-            kept = self.outbox.keep(RESULT_STUDY, out)
-            self.journal.answer(RESULT_STUDY, self.spool.version(RESULT_STUDY), kept.name, kept.files, [peer.name for peer in peers])
+            return self.answered(RESULT_STUDY, out, *peers)
+
+        def answered(self, study, out, *peers):
+            """The folder is the answer of a study whose images are there."""
+            kept = self.outbox.keep(study, out)
+            self.journal.stored(study)
+            self.journal.move(study, (RECEIVING,), READY)
+            self.journal.start(study)
+            self.journal.answer(study, self.spool.version(study), kept.name, kept.files, [peer.name for peer in peers])
             return kept
 
         def settings(self, peer, **rules):

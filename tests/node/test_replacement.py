@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node import replacement
-from node.records import DELIVERED, PARKED, PENDING, PROVEN, READY, RECEIVING, REPLACED
+from node.records import DELIVERED, PARKED, PENDING, PROVEN, REPLACED
 from node.replacement import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED, PAGES, PARAMETRIC_MAP, PDF, SEGMENTATION, TRACTS
 from node.status import purge, why_lines
 
@@ -34,11 +34,7 @@ def study(site, objects, tmp_path):
         uid = str(pydicom.dcmread(first, stop_before_pixels=True).StudyInstanceUID)
         (site.spool.studies_folder / uid).mkdir()
         shutil.copy(first, site.spool.studies_folder / uid / "1.dcm")
-        kept = site.outbox.keep(uid, tmp_path / "out")
-        site.journal.stored(uid)
-        site.journal.move(uid, (RECEIVING,), READY)
-        site.journal.start(uid)
-        site.journal.answer(uid, site.spool.version(uid), kept.name, kept.files, [peer.name for peer in peers])
+        site.answered(uid, tmp_path / "out", *peers)
         return uid
     return answer
 

@@ -14,7 +14,7 @@ from pynetdicom import evt
 from node.circuit import FAILURES, is_open
 from node.commitment import SOP_CLASS
 from node.query import STUDY_ROOT_FIND
-from node.records import DELIVERED, PENDING, PROVEN, READY, RECEIVING, STORED
+from node.records import DELIVERED, PENDING, PROVEN, STORED
 from node.settings import Destination
 
 MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
@@ -160,11 +160,7 @@ def studies(site, mr, tmp_path):
         out.mkdir()
         for path in (site.spool.studies_folder / study / "1.dcm", out / "a.dcm"):
             ds.save_as(path, enforce_file_format=True)
-        kept = site.outbox.keep(study, out)
-        site.journal.stored(study)
-        site.journal.move(study, (RECEIVING,), READY)
-        site.journal.start(study)
-        site.journal.answer(study, site.spool.version(study), kept.name, kept.files, [peer.name for peer in peers])
+        site.answered(study, out, *peers)
         return made
     return answer
 
