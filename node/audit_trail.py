@@ -105,12 +105,18 @@ class Trail:
         if self.lost and self.spool.append([self._gap(audit.RECORDING_STARTED, f"{self.lost} audit messages were lost")]):
             log("audit_has_room", lost=self.lost)
             self.lost, self._is_full = 0, False
-        if self.lost or not self.spool.append(messages):
+        if self.lost or not (self.spool.append(messages) or self._append_singly(messages)):
             if not self._is_full:
                 self.spool.append([self._gap(audit.RECORDING_STOPPED, "there is no room for more audit messages")], even_if_full=True)
                 log("audit_full", reason=f"{self.spool.folder} holds as much as [audit] maximum_gib allows; further messages are lost")
             self._is_full = True
             self.lost += len(messages)
+
+    def _append_singly(self, messages: list[bytes]) -> bool:
+        """Keep those for which there is still room: the gap begins where the room ends. What was kept leaves the list."""
+        while messages and self.spool.append(messages[:1]):
+            del messages[0]
+        return not messages
 
     def _gap(self, kind: audit.Code, said: str) -> bytes:
         when = audit.now()

@@ -225,6 +225,19 @@ def test_a_trail_that_is_full_says_so_and_says_how_many_are_missing(trail, repos
     assert alerts[:-1] == [str(number) for number in range(len(alerts) - 1)]
 
 
+def test_a_gap_begins_where_the_room_ends_however_many_came_at_once(tmp_path, kept):
+    spool = AuditSpool(tmp_path, at_most_bytes=20_000)
+    trail = audit_trail.Trail(Node("BETZ"), spool)
+    messages = [audit_trail.framed(trail.node, audit.now(), audit.alert(trail.node, audit.now(), [audit.RESTRICTED_FUNCTION], str(number)))
+                for number in range(100)]
+    trail._write(messages[:1])
+    trail._write(messages[1:99])
+    trail._write(messages[99:])
+    trail.close()
+    alerts = _alerts(kept())
+    assert len(alerts) > 10 and alerts == [*(str(number) for number in range(len(alerts) - 1)), "there is no room for more audit messages"]
+
+
 def test_room_again_ends_the_gap(tmp_path, kept, soon, events):
     spool = AuditSpool(tmp_path, at_most_bytes=4000)
     trail = audit_trail.Trail(Node("BETZ"), spool)
