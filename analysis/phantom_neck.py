@@ -54,7 +54,7 @@ class Neck:
     def scan_on(
         self, count: tuple[int, int, int], lps_from_index: np.ndarray, thickness_mm: float | None = None, noise: float = 0.03
     ) -> Volume:
-        """T2 on any grid: `count` (slice, row, column); `noise` as a share of fluid; ANALYSIS of tilts and sizes."""
+        """T2 on any grid: `count` (slice, row, column); `noise` as a share of fluid."""
         return scan_neck(self.shape, self.lesions, self.worn, (count, lps_from_index), self.seed, thickness_mm, noise)
 
     def truth(self) -> dict[str, object]:

@@ -7,7 +7,9 @@ chosen to look like the sequence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,8 +19,8 @@ from analysis.phantom_shape import rotation
 from analysis.volume import Volume
 
 SLICES_AT_ONCE = 4
-POINT_MM, POINT_AROUND_MM = 0.45, 1.6  # how far the points that stand for a voxel may lie apart
-NEAR_MM = (24.0, 17.0)  # left and right of the curve, in front and behind: the canal with its wall
+POINT_MM, POINT_AROUND_MM = 0.6, 1.6  # how far the points that stand for a voxel may lie apart
+NEAR_MM, COLUMN_MM = (15.0, 11.0), (28.0, 34.0, 60.0)  # beside the curve, in front and behind: the canal; the spine
 TILT_DEG, MIDDLE_MM = 5.0, 82.0
 T2 = {"csf": 1.0, "cord": 0.42, "cord_grey": 0.50, "lesion": 0.85, "disc": 0.42, "worn_disc": 0.22, "marrow": 0.40, "cortical": 0.05,
       "ligament": 0.07, "fat": 0.75, "muscle": 0.22, "soft": 0.34, "brain": 0.50, "stem": 0.44}  # fmt: skip
@@ -106,52 +108,59 @@ class Painter:
     def voxels(self, points_lps: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """Mean intensity of voxels around points (3, n); `reach` 3 by 3: the edges of a voxel, LPS mm. float32 (n,)."""
         s, u, v = self.shape.s_u_v(points_lps)
-        axes = np.stack([self.shape.table(one, s) for one in (self.shape.down, self.shape.left, self.shape.back)])
-        out = self._mean(s, u, v, axes, reach, POINT_AROUND_MM, canal=False)
-        near = np.flatnonzero((np.abs(u) < NEAR_MM[0]) & (np.abs(v) < NEAR_MM[1]) | (s < 8) & (np.abs(u) < 50) & (np.abs(v) < 60))
-        out[near] = self._mean(s[near], u[near], v[near], axes[..., near], reach, POINT_MM, canal=True)
+        out = np.zeros(s.shape, np.float32)
+        near = (np.abs(u) < NEAR_MM[0]) & (np.abs(v) < NEAR_MM[1])
+        body = _skin(s, u, v) < np.linalg.norm(reach, axis=0).max()
+        for chosen, point_mm in ((body & near, POINT_MM), (body & ~near, POINT_AROUND_MM)):
+            where = np.flatnonzero(chosen)
+            out[where] = self._mean(s[where], u[where], v[where], reach, point_mm)
         return out
 
-    def _mean(
-        self, s: np.ndarray, u: np.ndarray, v: np.ndarray, axes: np.ndarray, reach: np.ndarray, point_mm: float, canal: bool
-    ) -> np.ndarray:
+    def _mean(self, s: np.ndarray, u: np.ndarray, v: np.ndarray, reach: np.ndarray, point_mm: float) -> np.ndarray:
+        axes = self.shape.table(np.stack([self.shape.down, self.shape.left, self.shape.back]), s)
         size = np.linalg.norm(reach, axis=0)
         parts = np.maximum(np.ceil(size / point_mm - 1e-6), 1).astype(int)
         edge_mm = float((size / parts).mean())
         offsets = np.stack(np.meshgrid(*((np.arange(n) + 0.5) / n - 0.5 for n in parts), indexing="ij"), axis=-1).reshape(-1, 3)
         total = np.zeros(s.shape, np.float32)
-        for step in offsets @ reach.T:
+        for step in (offsets @ reach.T).astype(np.float32):
             ds, du, dv = np.einsum("kin,i->kn", axes, step)
-            total += self.at(s + ds, u + du, v + dv, edge_mm, canal)
+            total += self.at(s + ds, u + du, v + dv, edge_mm)
         return total / np.float32(len(offsets))
 
-    def at(self, s: np.ndarray, u: np.ndarray, v: np.ndarray, edge_mm: float, canal: bool) -> np.ndarray:
-        """Intensity at places (n,), with surfaces `edge_mm` soft; `canal`: with what lies in it."""
-        table = self.shape.table
-        section = Section(*(table(getattr(self.shape.section, name), s) for name in Section.__dataclass_fields__))
-        paint = _Paint(s.shape, edge_mm)
-        self._around(paint, s, u, v)
-        self._spine(paint, s, u, v, section)
-        if canal:
-            self._canal(paint, s, u, v, section)
-        return paint.image
+    def at(self, s: np.ndarray, u: np.ndarray, v: np.ndarray, edge_mm: float) -> np.ndarray:
+        """Intensity at places (n,), with surfaces `edge_mm` soft."""
+        image = np.zeros(s.shape, np.float32)
+        skin = _skin(s, u, v)
+        _Paint(image, edge_mm).over("fat", skin)
+        deep = np.flatnonzero(skin < edge_mm)
+        self._part(image, edge_mm, s, u, v, deep, self._around)
+        column = (np.abs(u) < COLUMN_MM[0]) & (v > -COLUMN_MM[1]) & (v < COLUMN_MM[2]) | (s < 10)
+        self._part(image, edge_mm, s, u, v, np.flatnonzero(column & (skin < edge_mm)), self._spine)
+        return image
+
+    def _part(
+        self, image: np.ndarray, edge_mm: float, s: np.ndarray, u: np.ndarray, v: np.ndarray, where: np.ndarray, painting: Callable
+    ) -> None:
+        """Let a painting see only some of the places."""
+        if len(where):
+            paint = _Paint(image[where], edge_mm)
+            painting(paint, s[where], u[where], v[where])
+            image[where] = paint.image
 
     def _around(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
-        knots = np.array(OUTLINE_MM).T
-        middle, half_width, half_depth = (np.interp(s, knots[0], row) for row in knots[1:])
-        skin = _ellipse(u, v - middle, half_width, half_depth)
-        paint.over("fat", skin)
+        skin = _skin(s, u, v)
         paint.over("muscle", skin + 6)
-        paint.over("fat", np.maximum(np.abs(u) - 1.5, 28 - v) + 0 * skin, within=skin + 3)
-        for side in (-1, 1):
-            paint.over("fat", _ellipse(np.abs(u) - 24, v - 12, 1.2, 30), within=skin + 3)
-            paint.over("cortical", _ellipse(u - side * 17, v + 7, 2.4, 2.4), within=np.abs(s - 90) - 70)
-            paint.over("cortical", _ellipse(u - side * 33, v + 22, 3.5, 3.5), within=np.abs(s - 110) - 90)
+        paint.over("fat", np.maximum(np.abs(u) - 1.5, 28 - v), within=skin + 3)
+        paint.over("fat", _ellipse(np.abs(u) - 24, v - 12, 1.2, 30), within=skin + 3)
+        paint.over("cortical", _ellipse(np.abs(u) - 17, v + 7, 2.4, 2.4), within=np.abs(s - 90) - 70)
+        paint.over("cortical", _ellipse(np.abs(u) - 33, v + 22, 3.5, 3.5), within=np.abs(s - 110) - 90)
         paint.over("soft", np.maximum(_ellipse(u, v + 32, 22, 10), 10 - s))
         paint.over("air", np.maximum(_ellipse(u, v + 37, 9, 6.5), -5 - s))
         paint.over("air", np.maximum(_ellipse(u, v + 52, 12, 24), np.abs(s + 28) - 14))
 
-    def _spine(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray, section: Section) -> None:
+    def _spine(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+        section = self._section(s)
         front, size = -section.canal_front - LIGAMENT_MM, self.shape.size
         (dens, waist), last = self.shape.levels_mm["C2"], 230.0
         depth = BODY_MM * size
@@ -163,38 +172,53 @@ class Painter:
         arch = _ellipse(s - dens + 8, v - front + 15.5, 5.0, 3.2)
         paint.over("cortical", np.maximum(arch - 0.8, np.abs(u) - 15))
         paint.over("marrow", np.maximum(arch, np.abs(u) - 15))
-        for name, at in self.shape.discs_mm.items():
-            gap = np.abs(s - at) - DISC_MM * size / 2
-            paint.over("cortical", np.maximum(gap - 0.6, column))
-            worn = name in self.worn
-            bulge = _box(v - front + depth / 2 - 0.4, depth / 2 + 0.4, u, 10 * size)
-            paint.over("ligament", np.maximum(gap, bulge))
-            paint.over("worn_disc" if worn else "disc", np.maximum(gap, bulge + (1.0 if worn else 2.5)))
-        self._arches(paint, s, u, v, section)
-        self._skull(paint, s, u, v, section)
+        names, places = list(self.shape.discs_mm), np.array(list(self.shape.discs_mm.values()), np.float32)
+        nearest = np.searchsorted((places[1:] + places[:-1]) / 2, s)
+        gap = np.abs(s - places[nearest]) - DISC_MM * size / 2
+        paint.over("cortical", np.maximum(gap - 0.6, column))
+        bulge = _box(v - front + depth / 2 - 0.4, depth / 2 + 0.4, u, 10 * size)
+        paint.over("ligament", np.maximum(gap, bulge))
+        worn = np.array([name in self.worn for name in names])[nearest]
+        paint.over("disc", np.maximum(gap, bulge + 2.5), within=np.where(worn, 9.0, -9.0))
+        paint.over("worn_disc", np.maximum(gap, bulge + 1.0), within=np.where(worn, -9.0, 9.0))
+        self._arches(paint, s, u, v)
+        self._part(paint.image, paint.edge_mm, s, u, v, np.flatnonzero(s < 8), self._skull)
+        canal = (np.abs(u) < section.canal_width + 4) & (v > -section.canal_front - 4) & (v < section.canal_back + 5)
+        self._part(paint.image, paint.edge_mm, s, u, v, np.flatnonzero(canal), self._canal)
 
-    def _arches(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray, section: Section) -> None:
+    def _section(self, s: np.ndarray) -> Section:
+        names = Section.__dataclass_fields__
+        return Section(*self.shape.table(np.stack([getattr(self.shape.section, name) for name in names]), s))
+
+    def _arches(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
         """Articular pillars, laminae and spinous processes."""
-        back, size = section.canal_back + DURA_MM, self.shape.size
         for name, (first, end) in self.shape.levels_mm.items():
             middle, half = (first + end) / 2 + (4 if name == "C2" else 0), (end - first) / 2
-            lamina = np.maximum(_ellipse(u, v, section.canal_width + 6, back + 6), np.abs(s - middle - 0.25 * v) - min(half, 9) * 0.62)
-            lamina = np.maximum(lamina, -2 - v)
-            pillar = np.maximum(_ellipse(np.abs(u) - 19 * size, v - 1, 5.5, 6.5), np.abs(s - middle - 0.4 * v) - half * 0.85)
-            slope = s - middle - 0.45 * (v - back)
-            long = {"C1": 5.0, "C2": 20.0, "C7": 30.0, "T1": 32.0, "T2": 32.0}.get(name, 16.0)
-            spine = np.maximum(np.abs(u) - 3.2, np.maximum(np.abs(slope) - 4.2, np.maximum(back + 2 - v, v - back - long)))
-            bone = np.minimum(np.minimum(lamina, pillar), spine)
-            paint.over("cortical", bone)
-            paint.over("marrow", bone + 0.9)
+            where = np.flatnonzero((v > -8) & (s > middle - half - 6) & (s < middle + half + 4 + 0.45 * np.maximum(v, 0)))
+            long_mm = {"C1": 5.0, "C2": 20.0, "C7": 30.0, "T1": 32.0, "T2": 32.0}.get(name, 16.0)
+            self._part(paint.image, paint.edge_mm, s, u, v, where, partial(self._arch, middle, half, long_mm))
 
-    def _skull(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray, section: Section) -> None:
+    def _arch(self, middle: float, half: float, long_mm: float, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+        section, size = self._section(s), self.shape.size
+        back = section.canal_back + DURA_MM
+        lamina = np.maximum(_ellipse(u, v, section.canal_width + 6, back + 6), np.abs(s - middle - 0.25 * v) - min(half, 9) * 0.62)
+        lamina = np.maximum(lamina, -2 - v)
+        pillar = np.maximum(_ellipse(np.abs(u) - 19 * size, v - 1, 5.5, 6.5), np.abs(s - middle - 0.4 * v) - half * 0.85)
+        slope = s - middle - 0.45 * (v - back)
+        spine = np.maximum(np.abs(u) - 3.2, np.maximum(np.abs(slope) - 4.2, np.maximum(back + 2 - v, v - back - long_mm)))
+        bone = np.minimum(np.minimum(lamina, pillar), spine)
+        paint.over("cortical", bone)
+        paint.over("marrow", bone + 0.9)
+
+    def _skull(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+        section = self._section(s)
         fossa = np.maximum(_ellipse_of(u, v, section.canal_width, section.canal_front, section.canal_back), s - 1)
         paint.over("cortical", np.maximum(fossa - 7, s + 1))
         paint.over("marrow", np.maximum(fossa - 5.5, s + 2.5))
         paint.over("cortical", np.maximum(fossa - 1.5, s + 1))
 
-    def _canal(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray, section: Section) -> None:
+    def _canal(self, paint: _Paint, s: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+        section = self._section(s)
         canal = _ellipse_of(u, v, section.canal_width, section.canal_front, section.canal_back)
         paint.over("fat", np.maximum(canal - DURA_MM - 1.2, np.maximum(2 - v, 4 - s)), within=np.abs(u) - 5)
         paint.over("ligament", canal - DURA_MM)
@@ -213,16 +237,23 @@ class Painter:
 
 
 class _Paint:
-    """An image that tissues are laid over; a surface is given by its distance, mm, negative inside."""
+    """Places that tissues are laid over; a surface is given by its distance, mm, negative inside."""
 
-    def __init__(self, shape: tuple[int, ...], edge_mm: float) -> None:
-        self.image, self._edge = np.zeros(shape, np.float32), edge_mm
+    def __init__(self, image: np.ndarray, edge_mm: float) -> None:
+        self.image, self.edge_mm = image, edge_mm
 
     def over(self, tissue: str, signed_mm: np.ndarray, within: np.ndarray | None = None, share: float = 1.0) -> None:
-        cover = np.clip(0.5 - signed_mm / self._edge, 0, 1).astype(np.float32) * np.float32(share)
+        cover = np.clip(0.5 - signed_mm / np.float32(self.edge_mm), 0, 1) * np.float32(share)
         if within is not None:
-            cover = cover * np.clip(0.5 - within / self._edge, 0, 1)
-        self.image += (cover * (T2.get(tissue, 0.0) - self.image)).astype(np.float32)
+            cover = cover * np.clip(0.5 - within / np.float32(self.edge_mm), 0, 1)
+        self.image += (cover * (np.float32(T2.get(tissue, 0.0)) - self.image)).astype(np.float32, copy=False)
+
+
+def _skin(s: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Signed distance to the outline of the body, mm."""
+    knots = np.array(OUTLINE_MM).T
+    middle, half_width, half_depth = (np.interp(s, knots[0], row).astype(np.float32) for row in knots[1:])
+    return _ellipse(u, v - middle, half_width, half_depth)
 
 
 def _ellipse(x: np.ndarray, y: np.ndarray, half_x: np.ndarray | float, half_y: np.ndarray | float) -> np.ndarray:

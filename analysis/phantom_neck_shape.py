@@ -79,8 +79,10 @@ class NeckShape:
         """Values (..., n) along the curve, at places s (m,): (..., m)."""
         index = np.clip((s_mm - TOP_MM) / STEP_MM, 0, len(self.s_mm) - 1.001)
         low = index.astype(np.intp)
-        share = (index - low).astype(values.dtype)
-        return values[..., low] + share * (values[..., low + 1] - values[..., low])
+        share = (index - low).astype(s_mm.dtype)
+        rows = np.ascontiguousarray(np.moveaxis(values, -1, 0), dtype=s_mm.dtype)
+        before = rows[low]
+        return np.moveaxis(before + share.reshape(-1, *[1] * (rows.ndim - 1)) * (rows[low + 1] - before), 0, -1)
 
     def point(self, s_mm: float, u_mm: float = 0.0, v_mm: float = 0.0) -> np.ndarray:
         """A place of the neck in the patient, LPS mm, shape (3,)."""
@@ -92,13 +94,16 @@ class NeckShape:
         order = np.argsort(self.at_lps[2])
         s = np.interp(points_lps[2], self.at_lps[2, order], self.s_mm[order])
         bend = np.gradient(self.down, STEP_MM, axis=1)
-        for _ in range(5):
-            off = points_lps - self.table(self.at_lps, s)
-            along = (off * self.table(self.down, s)).sum(axis=0)
-            s = np.clip(s + along / np.clip(1 - (off * self.table(bend, s)).sum(axis=0), 0.4, 2.5), TOP_MM, BOTTOM_MM)
-        off = points_lps - self.table(self.at_lps, s)
-        beyond = (off * self.table(self.down, s)).sum(axis=0)
-        return s + beyond, (off * self.table(self.left, s)).sum(axis=0), (off * self.table(self.back, s)).sum(axis=0)
+        curve = np.concatenate([self.at_lps, self.down, bend, self.left, self.back])
+        for _ in range(4):
+            at, down, turn = self.table(curve[:9], s).reshape(3, 3, -1)
+            off = points_lps - at
+            along = (off * down).sum(axis=0)
+            s = np.clip(s + along / np.clip(1 - (off * turn).sum(axis=0), 0.4, 2.5), TOP_MM, BOTTOM_MM)
+        at, down, _, left, back = self.table(curve, s).reshape(5, 3, -1)
+        off = points_lps - at
+        along = s + (off * down).sum(axis=0)
+        return tuple(one.astype(np.float32) for one in (along, (off * left).sum(axis=0), (off * back).sum(axis=0)))
 
 
 def neck_shape(seed: int, foramen_lps: np.ndarray, atrophy: float = 0.0, press: dict[str, float] | None = None) -> NeckShape:
