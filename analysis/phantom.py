@@ -2,26 +2,36 @@
 
 A pure function of its arguments: the same findings, severity and seed give the same arrays. It knows nothing of DICOM (node/phantom.py
 writes it) and shares nothing with the markers but the names: its tracts and regions are made another way than the atlas.
+
+A neck is there only where it is asked for, by "neck" or by a finding of the neck among the findings: it hangs below the head's foramen
+magnum in a series of its own, and the head and its series stay as they are without it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from analysis import phantom_truth
+from analysis.phantom_cortex import lps_from_template
 from analysis.phantom_findings import FINDINGS, fa_factors, plant, planted_sides
 from analysis.phantom_head import healthy_head
+from analysis.phantom_neck import DEFINITIONS, NECK_FINDINGS, Neck, neck_of
+from analysis.phantom_neck_scan import NECK_SEQUENCES
 from analysis.phantom_scan import SEQUENCES, scan, scan_diffusion
 from analysis.phantom_shape import shape_of
 from analysis.phantom_tracts import fibres_of
 from analysis.volume import Image
 
-__all__ = ["FINDINGS", "Phantom", "phantom"]
+__all__ = ["FINDINGS", "NECK_FINDINGS", "Phantom", "phantom"]
+NECK = "neck"
+FORAMEN_TEMPLATE_MM = np.array([[0.0], [-46.0], [-64.0]])
 
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """`images` by role (t1, flair, swi, dwi); `truth`: what `truth.json` holds."""
+    """`images` by series (t1, flair, swi, dwi; with a neck cord_t2 and cord_t2_sagittal); `truth`: what `truth.json` holds."""
 
     images: dict[str, Image]
     truth: dict[str, object]
@@ -32,19 +42,37 @@ def phantom(
     severity: float = 0.5,
     seed: int = 0,
     *,
-    roles: tuple[str, ...] = tuple(SEQUENCES),
+    roles: tuple[str, ...] | None = None,
     coarseness: float = 1.0,
     noise: float = 1.0,
 ) -> Phantom:
     """The phantom with these findings at a severity from 0 to 1; ValueError in a sentence where that is not possible.
 
-    `coarseness` multiplies the voxel sizes, `noise` the noise (0 also leaves out the bias field): for tests.
+    `roles`: the series to make, without it all of the head, and of the neck where one is asked for; where only series of the neck are
+    asked for there is no head. `coarseness` multiplies the voxel sizes, `noise` the noise (0 also leaves out the bias field): for tests.
     """
     if not 0 <= severity <= 1:
         raise ValueError(f"a severity of {severity:g} cannot be planted; give a number from 0 (healthy) to 1")
     if seed < 0:
         raise ValueError(f"{seed} is no seed; give a whole number from 0 upwards")
+    of_neck = tuple(finding for finding in findings if finding.partition(":")[0] in (NECK, *NECK_FINDINGS))
+    of_head = tuple(finding for finding in findings if finding not in of_neck)
+    series = tuple(SEQUENCES) + (tuple(NECK_SEQUENCES) if of_neck else ()) if roles is None else roles
+    images, truth = ({}, {}) if series and set(series) <= set(NECK_SEQUENCES) else _head(of_head, severity, seed, series, coarseness, noise)
+    if of_neck or set(series) & set(NECK_SEQUENCES):
+        foramen = lps_from_template(shape_of(seed), FORAMEN_TEMPLATE_MM)[:, 0]
+        neck = neck_of(tuple(one for one in of_neck if one != NECK), severity, seed, foramen)
+        images |= {name: neck.scan(name, coarseness, noise) for name in series if name in NECK_SEQUENCES}
+        truth = _with_neck(truth, neck)
+    voxel_mm = {name: [round(float(size), 4) for size in image_spacing(image)] for name, image in images.items()}
+    return Phantom(images, {"seed": seed, "severity": severity, **truth, "voxel_mm": voxel_mm})
+
+
+def _head(
+    findings: tuple[str, ...], severity: float, seed: int, roles: tuple[str, ...], coarseness: float, noise: float
+) -> tuple[dict[str, Image], dict[str, object]]:
     sides, shape = planted_sides(findings), shape_of(seed)
+    roles = tuple(role for role in roles if role in SEQUENCES)
     head, lesions = plant(healthy_head(), sides, severity, seed)
     fibres = fibres_of(head, fa_factors(sides, severity))
     images: dict[str, Image] = {}
@@ -53,17 +81,26 @@ def phantom(
             images[role] = scan_diffusion(head, fibres, shape, seed, coarseness, noise)
         else:
             images[role] = scan(head, shape, SEQUENCES[role], seed, coarseness, noise)
-    truth = {
-        "seed": seed,
-        "severity": severity,
+    return images, {
         "findings": [f"{name}:{side}" for name, its in sides.items() for side in its],
         "measurements": phantom_truth.measurements(head, fibres, shape, lesions, roles, noise),
         "findings_expected": phantom_truth.expected(sides, severity),
         "scale": round(shape.scale, 5),
-        "voxel_mm": {role: [round(float(size), 4) for size in image_spacing(image)] for role, image in images.items()},
         "definitions": phantom_truth.DEFINITIONS,
     }
-    return Phantom(images, truth)
+
+
+def _with_neck(truth: dict[str, object], neck: Neck) -> dict[str, object]:
+    """What is true of the head and of the neck; what only the neck has stands under "neck"."""
+    its = neck.truth()
+    return {
+        **truth,
+        "findings": [*truth.get("findings", ()), *(f"{name}:{place}" if place else name for name, place in neck.places.items())],
+        "measurements": {**truth.get("measurements", {}), **its.pop("measurements")},
+        "findings_expected": [*truth.get("findings_expected", ()), *its.pop("findings_expected")],
+        "definitions": {**truth.get("definitions", {}), **DEFINITIONS},
+        "neck": its,
+    }
 
 
 def image_spacing(image: Image) -> tuple[float, float, float]:

@@ -5,8 +5,8 @@
     cord_t2_hyperintensity   a bright spot in the cord: at the protrusion where there is one, else in C3, or where it is named
 
 Severity is linear in these. A place follows a colon: `cord_compression:C4/C5`, `cord_t2_hyperintensity:C2`. A pure function of its
-arguments. It hangs below the head of the same seed and shares nothing with the markers but the names. Every number of the truth is a formula
-of the shape (phantom_neck_shape): none is measured on an image.
+arguments. It hangs below the head of the same seed and shares nothing with the markers but the names. Every number of the truth is a
+formula of the shape (phantom_neck_shape): none is measured on an image.
 """
 
 from __future__ import annotations

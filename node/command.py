@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--missing", type=unpacked, metavar="SENTENCE", help=argparse.SUPPRESS)
     one = command("phantom", _phantom, "write a DICOM study with known anatomy and known findings, and truth.json", settings=False)
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding, with "none" a healthy head')
+    one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding of the head, with "none" a '
+                     'healthy head; a finding of the neck, or "neck" for a healthy one, adds a neck')
     one.add_argument("--severity", type=float, default=1.0, metavar="X", help="from 0 to 1 (default 1)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="which head, and its noise (default 0)")
     one = command("send", _send, "send every DICOM file of a folder by C-STORE")

@@ -1,8 +1,8 @@
 """The phantom as a DICOM study: what `betz phantom` writes.
 
 `OUT/dicom/<series>/IM00001.dcm …` and `OUT/truth.json`. T1, FLAIR and SWI are classic MR images, one per slice; the diffusion series is
-one Enhanced MR image, so that the study holds a few hundred instances and both kinds that scanners send. The same arguments give the same
-bytes: dates come from `clock`, UIDs from what is in the images. Every place where a person looks says that this is a phantom.
+one Enhanced MR image, so that the study holds a few hundred instances and both kinds that scanners send. A neck, where one is asked for,
+is a 3D and a sagittal 2D T2, classic images too. The same arguments give the same bytes: dates come from `clock`, UIDs from what is in the images. Every place where a person looks says that this is a phantom.
 Nothing is written into a folder that holds something already, and nothing is left of a study that could not be written whole.
 """
 
@@ -35,7 +35,7 @@ TAKEN_ELSEWHERE = "{out} holds files already. Name a folder that is empty or not
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a classic header says of a series; times in ms, `number` of the series."""
+    """What a classic header says of a series; times in ms, `number` of the series; `slice_mm`: how thick the slices of a 2D series are."""
 
     number: int
     description: str
@@ -48,12 +48,18 @@ class Protocol:
     flip_deg: float
     train: int
     name: str
+    body_part: str = "BRAIN"
+    slice_mm: float | None = None
 
 
 PROTOCOLS = {
     "t1": Protocol(2, "PHANTOM T1 3D MPRAGE sag", ("M", "NORM"), ("GR", "IR"), ("SP", "MP"), 2300.0, 2.98, 900.0, 9.0, 1, "tfl3d"),
     "flair": Protocol(3, "PHANTOM FLAIR 3D sag", ("M", "NORM"), ("SE", "IR"), ("SK", "MP"), 5000.0, 390.0, 1800.0, 120.0, 251, "spcir"),
     "swi": Protocol(4, "PHANTOM SWI 3D tra", ("M", "SWI"), ("GR",), ("SP",), 28.0, 20.0, None, 15.0, 1, "swi3d"),
+    "cord_t2": Protocol(6, "PHANTOM T2 3D SPACE cervical sag", ("M", "NORM"), ("SE",), ("SK", "SP"), 1500.0, 120.0, None, 120.0, 60, "spc",
+                        "CSPINE"),
+    "cord_t2_sagittal": Protocol(7, "PHANTOM T2 TSE cervical sag", ("M", "NORM"), ("SE",), ("SK", "SP"), 3500.0, 100.0, None, 150.0, 20,
+                                 "tse2d", "CSPINE", 3.0),
 }
 
 
@@ -64,13 +70,14 @@ def write_phantom(
     seed: int = 0,
     clock: Callable[[], datetime] = lambda: WHEN,
     coarseness: float = 1.0,
+    roles: tuple[str, ...] | None = None,
 ) -> None:
     """Write the study and its truth; ValueError in a sentence for findings or a severity that do not exist, BetzError where `out`
-    cannot be written. `coarseness` multiplies the voxel sizes."""
+    cannot be written. `coarseness` multiplies the voxel sizes; `roles`: the series to write, without it all of them."""
     _refuse_filled(out)
     from analysis.phantom import phantom
 
-    made = phantom(findings, severity, seed, coarseness=coarseness)
+    made = phantom(findings, severity, seed, roles=roles, coarseness=coarseness)
     study = _study(made.truth, _digest(made.images), clock())
     part = out / ".part"
     try:
@@ -155,14 +162,16 @@ def _series_header(volume: Volume, protocol: Protocol, study: Dataset) -> Datase
     ds.SeriesDescription, ds.ProtocolName, ds.SequenceName = protocol.description, protocol.description, protocol.name
     ds.ImageType, ds.ImageComments = ["ORIGINAL", "PRIMARY", *protocol.image_type], COMMENT
     ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions = list(protocol.sequence), list(protocol.variant), ""
-    ds.MRAcquisitionType, ds.AngioFlag, ds.ImagedNucleus = "3D", "N", "1H"
+    ds.MRAcquisitionType, ds.AngioFlag, ds.ImagedNucleus = "2D" if protocol.slice_mm else "3D", "N", "1H"
+    ds.BodyPartExamined = protocol.body_part
     ds.RepetitionTime, ds.EchoTime, ds.FlipAngle = protocol.tr_ms, protocol.te_ms, protocol.flip_deg
     if protocol.ti_ms is not None:
         ds.InversionTime = protocol.ti_ms
     ds.EchoTrainLength, ds.EchoNumbers, ds.NumberOfAverages = protocol.train, 1, 1
     ds.MagneticFieldStrength, ds.ImagingFrequency = FIELD_T, IMAGING_MHZ
     slice_mm, row_mm, column_mm = volume.spacing_mm
-    ds.SliceThickness = ds.SpacingBetweenSlices = _decimals([slice_mm])[0]
+    ds.SpacingBetweenSlices = _decimals([slice_mm])[0]
+    ds.SliceThickness = _decimals([protocol.slice_mm or slice_mm])[0]
     ds.PixelSpacing = _decimals([row_mm, column_mm])
     ds.ImageOrientationPatient = _decimals([*_unit(volume, 2), *_unit(volume, 1)])
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
