@@ -63,7 +63,7 @@ def phantom(
         foramen = lps_from_template(shape_of(seed), FORAMEN_TEMPLATE_MM)[:, 0]
         neck = neck_of(tuple(one for one in of_neck if one != NECK), severity, seed, foramen)
         images |= {name: neck.scan(name, coarseness, noise) for name in series if name in NECK_SEQUENCES}
-        truth = _with_neck(truth, neck)
+        truth = with_neck(truth, neck)
     voxel_mm = {name: [round(float(size), 4) for size in image_spacing(image)] for name, image in images.items()}
     return Phantom(images, {"seed": seed, "severity": severity, **truth, "voxel_mm": voxel_mm})
 
@@ -90,7 +90,7 @@ def _head(
     }
 
 
-def _with_neck(truth: dict[str, object], neck: Neck) -> dict[str, object]:
+def with_neck(truth: dict[str, object], neck: Neck) -> dict[str, object]:
     """What is true of the head and of the neck; what only the neck has stands under "neck"."""
     its = neck.truth()
     return {

@@ -1,8 +1,8 @@
 """Scanning the phantom's neck: T2 as a sagittal 2D and a 3D series, or on any grid, with partial volume, a bias field and Rician noise.
 
-The tissues are painted over each other as surfaces in the coordinates of the neck (phantom_neck_shape): in the canal every voxel is the mean
-of several points, around it of a few. There is no motion, no flow, no metal and no chemical shift. Intensities are relative to fluid and
-chosen to look like the sequence.
+The tissues are painted over each other as surfaces in the coordinates of the neck (phantom_neck_shape): in the canal every voxel is the
+mean of several points, around it of a few. There is no motion, no flow, no metal and no chemical shift. Intensities are relative to fluid
+and chosen to look like the sequence.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ NEAR_MM, COLUMN_MM = (15.0, 11.0), (28.0, 34.0, 60.0)  # beside the curve, in fr
 TILT_DEG, MIDDLE_MM = 5.0, 82.0
 T2 = {"csf": 1.0, "cord": 0.42, "cord_grey": 0.50, "lesion": 0.85, "disc": 0.42, "worn_disc": 0.22, "marrow": 0.40, "cortical": 0.05,
       "ligament": 0.07, "fat": 0.75, "muscle": 0.22, "soft": 0.34, "brain": 0.50, "stem": 0.44}  # fmt: skip
-BODY_MM, DISC_MM, LIGAMENT_MM, RING_MM, DURA_MM = 16.0, 5.0, 1.0, 5.0, 0.7
+BODY_MM, DISC_MM, LIGAMENT_MM, DURA_MM = 16.0, 5.0, 1.0, 0.7
 # the outline of the body: s, middle (v), half width, half depth
-OUTLINE_MM = ((-60, -15.0, 74.0, 95.0), (-20, -14.0, 70.0, 88.0), (25, -12.0, 60.0, 66.0), (110, -10.0, 60.0, 62.0), (160, -8.0, 95.0, 70.0),
-              (215, -6.0, 150.0, 85.0))  # fmt: skip
+OUTLINE_MM = ((-60, -15.0, 74.0, 95.0), (-20, -14.0, 70.0, 88.0), (25, -12.0, 60.0, 66.0), (110, -10.0, 60.0, 62.0),
+              (160, -8.0, 95.0, 70.0), (215, -6.0, 150.0, 85.0))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ NECK_SEQUENCES = {
 
 @dataclass(frozen=True)
 class CordLesion:
-    """An ellipsoid in the cord, in the coordinates of the neck: middle and radii (s, u, v) mm; `gain` 0 to 1 towards the full brightness."""
+    """An ellipsoid in the cord, in the neck's coordinates: middle and radii (s, u, v) mm; `gain` 0 to 1 towards the full brightness."""
 
     middle_mm: tuple[float, float, float]
     radii_mm: tuple[float, float, float]

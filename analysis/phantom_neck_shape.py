@@ -2,7 +2,7 @@
 
 A curve runs down the middle of the cord, from the pons to the third thoracic vertebra. A point is given by `s` (mm along the curve, 0 at
 the foramen magnum, downwards), `u` (to the patient's left) and `v` (to the back), both perpendicular to the curve. Across the curve the
-cord is two half ellipses with one width, so its area and diameters are formulas, and no voxel enters them. Everything follows from the seed.
+cord is two half ellipses with one width, so its area and diameters are formulas, and no voxel enters them. All follows from the seed.
 
 Lengths of the healthy cord by level: PAM50 normative values of 203 adults on T2 (10.1162/imag_a_00075). The spine is geometry, not anatomy.
 """
@@ -28,8 +28,8 @@ CORD_MM = {"C1": (8.27, 11.36), "C2": (7.76, 11.73), "C3": (7.60, 12.14), "C4": 
            "C7": (6.56, 10.94), "T1": (6.30, 9.60), "T2": (6.20, 9.00)}  # fmt: skip
 STEM_MM = ((-60, 22.0, 28.0), (-45, 23.0, 30.0), (-32, 19.0, 24.0), (-22, 14.0, 18.0), (-10, 10.5, 14.0), (0, 8.9, 12.0))
 # what lies between the cord and the wall of the canal: in front, behind, on either side
-ROOM_MM = ((-60, 5.0, 50.0, 40.0), (-25, 5.0, 40.0, 38.0), (-10, 5.5, 16.0, 20.0), (0, 4.5, 6.5, 9.0), (22, 3.6, 4.2, 6.5), (46, 2.6, 2.8, 4.7),
-           (110, 2.4, 2.5, 4.3), (215, 2.4, 3.0, 4.3))  # fmt: skip
+ROOM_MM = ((-60, 5.0, 50.0, 40.0), (-25, 5.0, 40.0, 38.0), (-10, 5.5, 16.0, 20.0), (0, 4.5, 6.5, 9.0), (22, 3.6, 4.2, 6.5),
+           (46, 2.6, 2.8, 4.7), (110, 2.4, 2.5, 4.3), (215, 2.4, 3.0, 4.3))  # fmt: skip
 BULGE_MM, BULGE_REACH_MM = 0.6, 5.0  # of a healthy disc
 PRESS_REACH_MM = 9.0  # a protrusion acts on the cord up to here above and below the disc: 10 mm away the cord is as it was
 PRESS_FRONT, PRESS_WIDER, PRESS_RIM_MM, PRESS_BACK_MM = 1.5, 0.25, 0.15, 1.2
@@ -133,7 +133,7 @@ def _course(s: np.ndarray, foramen_lps: np.ndarray, random: np.random.Generator)
     left /= np.linalg.norm(left, axis=0)
     steps = (down[:, 1:] + down[:, :-1]) / 2 * STEP_MM
     at = np.concatenate([np.zeros((3, 1)), np.cumsum(steps, axis=1)], axis=1)
-    start = int(round(-TOP_MM / STEP_MM))
+    start = round(-TOP_MM / STEP_MM)
     return at - at[:, [start]] + np.asarray(foramen_lps, float)[:, None], down, left, np.cross(left, down, axis=0)
 
 

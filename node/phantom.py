@@ -2,7 +2,8 @@
 
 `OUT/dicom/<series>/IM00001.dcm …` and `OUT/truth.json`. T1, FLAIR and SWI are classic MR images, one per slice; the diffusion series is
 one Enhanced MR image, so that the study holds a few hundred instances and both kinds that scanners send. A neck, where one is asked for,
-is a 3D and a sagittal 2D T2, classic images too. The same arguments give the same bytes: dates come from `clock`, UIDs from what is in the images. Every place where a person looks says that this is a phantom.
+is a 3D and a sagittal 2D T2, classic images too. The same arguments give the same bytes: dates come from `clock`, UIDs from what is in the
+images. Every place where a person looks says that this is a phantom.
 Nothing is written into a folder that holds something already, and nothing is left of a study that could not be written whole.
 """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.phantom import phantom
+from analysis.phantom import phantom, with_neck
 from analysis.phantom_neck import NECK_FINDINGS, REFERENCE_FROM_MM, Neck, neck_of, planted_places
 from analysis.phantom_neck_scan import NECK_SEQUENCES, T2, neck_grid
 from analysis.phantom_neck_shape import PRESS_REACH_MM
@@ -127,14 +127,15 @@ def test_the_same_arguments_give_the_same_image_and_the_series_shows_the_whole_n
             assert (index > 5 * np.array([0.2, 1, 1])).all() and (index < np.array(count) - 5 * np.array([0.2, 1, 1])).all(), (seed, s)
 
 
-def test_the_head_does_not_change_where_a_neck_is_asked_for():
-    with_neck = phantom(("cst_degeneration:left", "cord_compression:C4/C5"), 1.0, 3, roles=("t1", "cord_t2"), coarseness=4.0)
-    alone = phantom(("cst_degeneration:left",), 1.0, 3, roles=("t1",), coarseness=4.0)
-    assert np.array_equal(with_neck.images["t1"].array, alone.images["t1"].array)
-    for marker, values in alone.truth["measurements"].items():
-        assert with_neck.truth["measurements"][marker] == values
-    assert with_neck.truth["findings"] == ["cst_degeneration:left", "cord_compression:C4/C5"]
-    assert "cervical_cord" not in alone.truth["measurements"] and "neck" not in alone.truth
+def test_what_is_true_of_the_head_stays_beside_the_neck():
+    head = {"findings": ["cst_degeneration:left"], "measurements": {"brainstem": [1]}, "definitions": {"cst_fa": "mean"},
+            "findings_expected": [{"name": "cst_degeneration", "side": "left", "value": "present"}]}  # fmt: skip
+    both = with_neck(head, neck_of(("cord_compression:C4/C5",), 1.0, 3))
+    assert both["measurements"].items() > head["measurements"].items() and both["definitions"].items() > head["definitions"].items()
+    assert both["findings"] == ["cst_degeneration:left", "cord_compression:C4/C5"]
+    assert {one["name"]: one["value"] for one in both["findings_expected"]} == {
+        "cst_degeneration": "present", "cord_atrophy": "absent", "cord_compression": "present", "cord_t2_hyperintensity": "absent"
+    }  # fmt: skip
 
 
 def test_a_neck_alone_needs_no_head():
