@@ -128,7 +128,7 @@ def _spin_echo(physics: Physics, stack: Stack) -> Contrast:
         return Contrast("other", say("{words}, {at}: neither FLAIR nor T1", words=words, at=at))
     if ti is None and physics.is_inversion:
         return _inversion_unknown(physics, words, is_long)
-    if tr >= t2["tr_shortest"] and te >= t2["te_shortest"]:
+    if (tr >= t2["tr_shortest"] and te >= t2["te_shortest"]) or (tr >= t2["late_tr_shortest"] and te >= t2["late_te_shortest"]):
         return Contrast("t2", joined([words, _times(physics)]))
     if 0 < tr <= t1["spin_tr_longest"] and te <= t1["spin_te_longest"]:
         return Contrast("t1", joined([words, _times(physics)]))

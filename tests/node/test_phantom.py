@@ -126,11 +126,11 @@ def test_the_study_comes_back_as_the_images_that_it_was_made_of(written, made, r
 
 
 def test_a_neck_is_written_as_two_series_of_the_cervical_spine(tmp_path):
-    write_phantom(tmp_path, ("cord_compression:C4/C5",), 1.0, SEED, coarseness=2.0, roles=("cord_t2", "cord_t2_sagittal"))
+    write_phantom(tmp_path, ("cord_compression:C4/C5",), 1.0, SEED, coarseness=1.6, roles=("cord_t2", "cord_t2_sagittal"))
     study = read_study(tmp_path / "dicom")
     assert not study.problems
     assert [decide(series).role for series in study.series] == ["cord_t2", "cord_t2"]
     truth, made = json.loads((tmp_path / "truth.json").read_text()), headers(tmp_path)
     assert truth["findings"] == ["cord_compression:C4/C5"] and set(truth["neck"]["discs_lps_mm"]) >= {"C2/C3", "C7/T1"}
     assert {ds.BodyPartExamined for ds in made} == {"CSPINE"} and len({ds.FrameOfReferenceUID for ds in made}) == 1
-    assert {(ds.MRAcquisitionType, float(ds.SliceThickness)) for ds in made} == {("3D", 1.6), ("2D", 3.0)}
+    assert {(ds.MRAcquisitionType, float(ds.SliceThickness)) for ds in made} == {("3D", 1.28), ("2D", 3.0)}

@@ -47,6 +47,13 @@ CASES = {
     "uih gre_fsp": ("t1", "TI 810", {**GR3D, "RepetitionTime": 7.2, "EchoTime": 3.1, "InversionTime": 810, "FlipAngle": 10}, HEAD_SAGITTAL),
     "canon mprage": ("t1", "TI 900", {**GR3D, "RepetitionTime": 5.8, "EchoTime": 2.7, "InversionTime": 900, "FlipAngle": 9}, HEAD_AXIAL),
     "spoiled gradient echo": ("t1", "flip angle 30", {**GR3D, "RepetitionTime": 25, "EchoTime": 5, "FlipAngle": 30}, HEAD_AXIAL),
+    "siemens space of the cord": (
+        "cord_t2",
+        "TR 1500 ms, TE 120 ms",
+        {**SE2D, "MRAcquisitionType": "3D", "RepetitionTime": 1500, "EchoTime": 120, "FlipAngle": 120, "BodyPartExamined": "CSPINE"},
+        SPINE,
+    ),
+    "proton density spin echo": ("other", "neither T1 nor T2", {**SE2D, "RepetitionTime": 1500, "EchoTime": 30}, HEAD_AXIAL),
     "proton density flash": ("other", "not weighted by T1", {**GR3D, "RepetitionTime": 25, "EchoTime": 5, "FlipAngle": 5}, HEAD_AXIAL),
     "t1 spin echo": ("t1", "spin echo", {**SE2D, "RepetitionTime": 550, "EchoTime": 12, "FlipAngle": 90}, HEAD_AXIAL),
     "t1 flair": (
