@@ -27,7 +27,7 @@ LESION_RADII_MM, LESION_SIDE_MM, LESION_BACK_MM, LEAST_GAIN = (5.0, 1.7, 1.5), 2
 REFERENCE_FROM_MM, REFERENCE_TO_MM = 10.0, 30.0  # above and below, Miyanji 2007, 10.1148/radiol.2433060583
 FORAMEN_LPS = np.array([0.0, 28.0, -60.0])
 DEFINITIONS = {
-    "cord_area": "mean along the level of the area perpendicular to the middle line of the cord; the diameters likewise. C1 begins at the "
+    "cord_area": "mean over the middle half of the level of the area perpendicular to the cord; the diameters likewise. C1 begins at the "
     "upper edge of the atlas, a level below C2 at the middle of the disc above it",
     "cord_compression_ratio": "100 (1 - depth of the cord / mean of its depth 10 to 30 mm above and below), at the place between C2/C3 and "
     "C7/T1 where it is largest; the level is the nearest disc",
@@ -87,7 +87,8 @@ class Neck:
         for name, values, unit in kinds:
             for level in LEVELS[:7]:
                 first, last = self.shape.levels_mm[level]
-                out.append(_entry(name, values[(s >= first) & (s < last)].mean(), unit, level))
+                quarter = (last - first) / 4
+                out.append(_entry(name, values[(s >= first + quarter) & (s < last - quarter)].mean(), unit, level))
         return out
 
     def _compression(self) -> list[dict[str, object]]:
