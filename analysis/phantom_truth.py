@@ -95,6 +95,7 @@ def measurements(
         "cst_flair": _flair(patient, fibres),
         "motor_band": _band(patient),
         "white_matter_lesions": _lesions(patient, made),
+        "cervical_cord": [],  # below the head there are no vertebrae to count
         "image_quality": _quality(head, roles, noise),
     }
 

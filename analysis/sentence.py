@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from analysis.outcome import FAILED, MEASURED, Finding, Measurement, Outcome
-from analysis.words import Words, joined, say
+from analysis.words import Name, Words, joined, say
 
 TITLES = {
     "brain_volumes": say("Brain volumes"),
     "brainstem": say("Brainstem"),
+    "cervical_cord": say("Cervical cord"),
     "image_quality": say("Image quality"),
     "precentral_gyrus": say("Motor cortex"),
     "cst_diffusion": say("Diffusion of the corticospinal tract"),
@@ -78,6 +79,15 @@ def _brainstem(outcome: Outcome) -> Words:
     parts += [say("{part}: {reason}", part=PARTS[gap.name], reason=gap.reason) for gap in outcome.gaps]
     (atrophy,) = outcome.findings
     return say("{parts}; atrophy: {verdict}", parts=joined(parts), verdict=_verdict(atrophy))
+
+
+def _cord(outcome: Outcome) -> Words:
+    areas = [one for one in outcome.measurements if one.name == "cord_area"]
+    shown = [one for one in areas if one.level in ("C2", "C3")] or areas[:2]
+    parts = [say("area at {level} {value:.0f} ± {error:.0f} mm²", level=Name(one.level), value=one.value, error=one.uncertainty)
+             for one in shown]  # fmt: skip
+    span = say("measured from {first} to {last}", first=Name(areas[0].level), last=Name(areas[-1].level))
+    return say("{parts}; {span}; atrophy: {verdict}", parts=joined(parts), span=span, verdict=_verdict(outcome.findings[0]))
 
 
 def _verdict(finding: Finding) -> Words:
@@ -186,6 +196,7 @@ def _band(outcome: Outcome) -> Words:
 SENTENCES = {
     "brain_volumes": _volumes,
     "brainstem": _brainstem,
+    "cervical_cord": _cord,
     "precentral_gyrus": _motor_cortex,
     "cst_diffusion": _diffusion,
     "callosum_diffusion": _callosum,

@@ -44,6 +44,14 @@ EXPLANATIONS = {
         say("On twenty computed heads: midbrain 15 % and pons 5 % too low, medulla right within 6 %. Not measured: patients, repeated "
             "scans."),
     ),
+    "cervical_cord": Explanation(
+        say("Area and diameters of the cervical cord at each vertebra. The cord becomes thinner in ALS, by a few percent on average, "
+            "and in other diseases."),
+        say("The edge of the cord lies half-way between its brightness and that of the fluid around it, on planes perpendicular to the "
+            "cord; discs are counted from C2/C3."),
+        say("On computed cords in voxels up to 1.2 mm the area was right within 2 %, within 5 % where little fluid lies around; on "
+            "sagittal slices of 3 to 4 mm within 5 to 10 %. Not measured: patients, repeated scans."),
+    ),
     "cst_flair": Explanation(
         say("Brightness of the corticospinal tract against normal white matter. A bright tract under the motor cortex supports involvement "
             "of the upper motor neuron; brightness in the internal capsule and below is common in healthy people."),

@@ -52,7 +52,7 @@ STRUCTURES = {
     "midbrain": say("midbrain"), "pons": say("pons"), "medulla": say("medulla"), "cst": say("corticospinal tract"),
     "callosal_motor_segment": say("motor segment of the callosum"), "splenium": say("splenium"),
     "motor_band_medial": say("medial part (leg)"), "motor_band_intermediate": say("intermediate part (hand)"),
-    "motor_band_lateral": say("lateral part (face)"),
+    "motor_band_lateral": say("lateral part (face)"), "cervical_cord": say("cervical cord"), "cord_level": say("level of the cord"),
 }  # fmt: skip
 
 
@@ -105,6 +105,8 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
         (replace(_CORTEX, plane=SAGITTAL, side="right", middle=True), replace(_CORTEX, plane=SAGITTAL, side="left", middle=True)),
     ),
     "brainstem": ((View(SAGITTAL, close=True), View(CORONAL, close=True), View(AXIAL, "pons", close=True)),),
+    "cervical_cord": ((View(SAGITTAL, "cervical_cord", close=True), View(AXIAL, "cord_level", level="C2", close=True),
+                       View(AXIAL, "cord_level", level="C3", close=True)),),
     "cst_flair": (_FLAIR, _bare(_FLAIR)),
     "motor_band": (_BANDS, _bare(_BANDS)),
     "cst_diffusion": (

@@ -11,6 +11,8 @@ _READ_AS = {
     "brain_volumes": say("brain volumes"), "intracranial_volume": say("intracranial volume"), "brain_volume": say("brain volume"),
     "grey_matter_volume": say("grey matter volume"), "white_matter_volume": say("white matter volume"), "csf_volume": say("CSF volume"),
     "brainstem": say("brainstem"), "midbrain_volume": say("midbrain volume"), "pons_volume": say("pons volume"),
+    "cervical_cord": say("cervical cord"), "cord_area": say("cord area"), "cord_ap_diameter": say("cord AP diameter"),
+    "cord_rl_diameter": say("cord RL diameter"), "cord_atrophy": say("cord atrophy"),
     "medulla_volume": say("medulla volume"), "brainstem_atrophy": say("brainstem atrophy"),
     "callosum_diffusion": say("callosum diffusion"), "callosal_motor_fa": say("callosal motor FA"),
     "callosal_motor_md": say("callosal motor MD"), "control_fa": say("control FA"),

@@ -22,6 +22,7 @@ PARTS = {
     "cst_flair": say("the nerve fibres that lead from the brain towards the spinal cord"),
     "callosum_diffusion": say("the connection between the two halves of the brain"),
     "brainstem": say("the brainstem, where the brain joins the spinal cord"),
+    "cervical_cord": say("the spinal cord in the neck"),
     "brain_volumes": say("the size of the brain"),
 }
 

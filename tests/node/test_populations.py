@@ -26,7 +26,7 @@ def test_every_shipped_norm_names_its_source_and_its_people():
 
 
 def test_shipped_norms_are_there_once():
-    keys = [(norm.name, norm.side, norm.sex) for norm in norms()]
+    keys = [(norm.name, norm.side, norm.level, norm.sex) for norm in norms()]
     assert len(set(keys)) == len(keys)
 
 

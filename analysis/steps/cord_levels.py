@@ -1,0 +1,158 @@
+"""Which vertebra stands before which part of the cord: discs counted from C2/C3, which is known by what lies above it.
+
+Discs follow each other every 14 to 22 mm, so their rhythm alone never says which is which. C2/C3 is the one above which no disc follows for
+one and a half distances (the axis and its dens), and below the medulla by what is usual where the field shows how the cord widens
+into it. Where neither can be seen, or two answers are nearly as good, no level is told and a sentence says why. Spacings: PAM50
+(10.1016/j.neuroimage.2017.10.041), measured on its template; they may be scaled for the person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from analysis.steps.cord_edge import Line
+from analysis.steps.space import sample
+from analysis.volume import Volume
+from analysis.words import Words, say
+
+NAMES = ("C2/C3", "C3/C4", "C4/C5", "C5/C6", "C6/C7", "C7/T1", "T1/T2")
+SPACING_MM = (18.0, 18.0, 16.0, 16.0, 18.0, 22.0)  # from one disc to the next
+SCALES = (0.8, 0.87, 0.94, 1.0, 1.07, 1.15)
+C2_MM, C1_MM = 15.0, 12.0  # heights above C2/C3
+BEFORE_MM = (4.0, 8.0)  # in front of the cord: the hindmost part of discs and vertebrae
+SEARCH_MM = 4.0
+LEAST_ABOVE_MM = 23.0  # of the field above C2/C3: one and a third distances
+# the medulla's area against C2's, and how far above C2/C3 that is: 40 mm on PAM50, 41 mm on a T1; how far it may differ was chosen
+WIDENING, WIDENING_ABOVE_MM, WIDENING_SPREAD_MM = 1.25, 42.0, 10.0
+LEAST_MERIT, LEAST_MERIT_BELOW_MEDULLA, LEAST_LEAD = 0.6, 0.4, 0.25  # lumbar discs of PAM50 reach 0.59, and no medulla is above them
+FAINT = 0.03  # of the signal: less is no disc, and stays below one spread
+LEAST_DISC = 0.5  # spreads of the signal: below it C2/C3 itself is hardly there
+DEEPEST_MM = 65  # of C2/C3 below the medulla, and so below the upper end of a cord that shows none
+CERVICAL_MM = 22.5  # discs further apart are not those of a neck; lumbar ones lie 27 to 40 mm apart
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """`place` of the discs on the line by name; `level` (n,) of every point, 0 where not known; `reason` where none is told.
+    `shows_medulla`: the cord widens into it."""
+
+    place: dict[str, int]
+    level: np.ndarray
+    reason: Words | None = None
+    shows_medulla: bool = False
+
+
+def levels_of(image: Volume, line: Line, radius_mm: np.ndarray, area_mm2: np.ndarray, contrast: str) -> Levels:
+    """The levels along a line with points 1 mm apart."""
+    nothing = np.zeros(len(line.lps), int)
+    disc = disc_signal(image, line, radius_mm, contrast)
+    widening = _widening(area_mm2)
+    deepest = min((widening or 0) + DEEPEST_MM, len(disc))
+    tried = sorted((_merit(disc, start, scale, widening) for start in range(deepest) for scale in SCALES), key=lambda one: -one[0])
+    merit, places = tried[0]
+    if merit < (LEAST_MERIT if widening is None else LEAST_MERIT_BELOW_MEDULLA):
+        return Levels({}, nothing, say("no row of cervical discs was found in front of the cord"))
+    if places[0] < LEAST_ABOVE_MM and widening is None:
+        return Levels({}, nothing, say(
+            "which disc is C2/C3 cannot be told: the series shows {above_mm:.0f} mm above the first disc that was found, at least "
+            "{least_mm:.0f} mm are needed", above_mm=places[0], least_mm=LEAST_ABOVE_MM,
+        ))  # fmt: skip
+    other = next((one for one, at in tried if abs(at[0] - places[0]) > 8), -np.inf)
+    if merit - other < LEAST_LEAD:
+        return Levels({}, nothing, say("which disc is C2/C3 cannot be told: two answers fit almost as well"))
+    return Levels(dict(zip(NAMES, places, strict=False)), _numbered(len(disc), places), shows_medulla=widening is not None)
+
+
+def disc_signal(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str) -> np.ndarray:
+    """How much every point has a disc in front of it, in spreads of the signal along the line, (n,)."""
+    front = radius_mm[:, radius_mm.shape[1] // 2]
+    ahead = np.arange(BEFORE_MM[0], BEFORE_MM[1] + 0.1, 1.0)
+    aside = np.arange(-4.0, 4.1, 2.0)
+    lps = (
+        line.lps[:, None, None]
+        - (front[:, None, None, None] + ahead[None, :, None, None]) * line.posterior[:, None, None]
+        + aside[None, None, :, None] * line.left[:, None, None]
+    )
+    signal = np.median(sample(image, np.moveaxis(lps, -1, 0)), axis=2).mean(1)
+    middle = np.median(signal)
+    signal = np.clip(signal, 0.2 * middle, 2.5 * middle)  # fluid above the dens, air below
+    fine = ndimage.gaussian_filter1d(signal, 1.5) - ndimage.gaussian_filter1d(signal, 10.0)
+    fine = fine / max(float(fine.std()), FAINT * float(middle), 1e-6)
+    return fine * _sign(fine, contrast)
+
+
+def _sign(fine: np.ndarray, contrast: str) -> float:
+    """Whether discs are brighter (1) or darker (-1) than the back of the vertebrae: their rings are dark on T2, cartilage is bright on
+    gradient echoes; on T1 the marrow decides, and discs are the narrow phase."""
+    if contrast == "t2":
+        return -1.0
+    return 1.0 if contrast == "t2star" or float((fine**3).mean()) > 0 else -1.0
+
+
+def _merit(disc: np.ndarray, start: int, scale: float, widening: int | None) -> tuple[float, list[int]]:
+    """How well C2/C3 at `start` fits, and where the discs below then lie."""
+    places = [start]
+    for spacing in SPACING_MM:
+        wanted = places[-1] + spacing * scale
+        low, high = round(wanted - SEARCH_MM), round(wanted + SEARCH_MM) + 1
+        if high > len(disc):
+            break
+        window = disc[low:high] - 0.05 * (np.arange(low, high) - wanted) ** 2
+        places.append(low + int(window.argmax()))
+    if len(places) < 2:
+        return -np.inf, places
+    at = np.array(places)
+    between = ((at[1:] + at[:-1]) / 2).astype(int)
+    above = disc[max(start - int(21 * scale), 0) : max(start - int(12 * scale), 0)]
+    empty = max(float(above.max()), 0.0) if len(above) else 0.0
+    body = float(disc[max(start - int(9 * scale), 0)])
+    few = 0.15 * max(4 - len(places), 0)
+    missing = 0.7 * max(LEAST_DISC - float(disc[start]), 0.0)
+    merit = float(np.minimum(disc[at], 1.5).mean() - np.r_[disc[between], body].mean()) / 2 - 0.7 * min(empty, 1.5) - few - missing
+    if widening is not None:
+        merit -= 0.15 * min(((start - widening - WIDENING_ABOVE_MM) / WIDENING_SPREAD_MM) ** 2, 9.0)
+    return merit - 0.05 * abs(np.log(scale)) / 0.1, places
+
+
+def _widening(area_mm2: np.ndarray) -> int | None:
+    """The last point from above at which the cord is as wide as the medulla; None where the field does not show it."""
+    if len(area_mm2) < 45:
+        return None
+    usual = float(np.median(area_mm2[20 : min(len(area_mm2), 70)]))
+    wide = np.flatnonzero(area_mm2[: min(len(area_mm2), 45)] > WIDENING * usual)
+    return int(wide[-1]) if len(wide) >= 3 and wide[0] <= 2 else None
+
+
+def _numbered(count: int, places: list[int]) -> np.ndarray:
+    """The vertebra at every point: C3 between the first two discs, and so on; C2 and C1 above by their usual height for this person."""
+    level = np.zeros(count, int)
+    scale = float(np.clip((places[-1] - places[0]) / sum(SPACING_MM[: len(places) - 1]), SCALES[0], SCALES[-1]))
+    for number, (low, high) in enumerate(pairwise(places), start=3):
+        level[low:high] = number
+    two = round(places[0] - C2_MM * scale)
+    one = round(two - C1_MM * scale)
+    level[max(two, 0) : places[0]] = 2
+    if two > 0 and one >= 0:
+        level[one:two] = 1
+    return level
+
+
+def disc_distance_mm(disc: np.ndarray) -> tuple[float, float]:
+    """The distance after which the disc signal repeats, and how well (a correlation); (0, 0) where it is faint."""
+    best = (0.0, 0.0)
+    if disc.std() < 0.7:
+        return best
+    for end in range(len(disc), min(len(disc), 110) - 1, -30):
+        part = disc[max(0, end - 110) : end] - disc[max(0, end - 110) : end].mean()
+        lags = range(11, min(45, int(len(part) * 0.45)))
+        repeat = np.array([float((part[:-lag] * part[lag:]).mean()) for lag in lags]) / max(float((part**2).mean()), 1e-9)
+        peaks = [k for k in range(1, len(repeat) - 1) if repeat[k] >= repeat[k - 1] and repeat[k] >= repeat[k + 1]]
+        if peaks:
+            top = max(repeat[k] for k in peaks)
+            first = next(k for k in peaks if repeat[k] > 0.7 * top)
+            best = max(best, (float(11 + first), float(repeat[first])), key=lambda one: one[1])
+    return best
