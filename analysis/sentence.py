@@ -9,6 +9,7 @@ TITLES = {
     "brain_volumes": say("Brain volumes"),
     "brainstem": say("Brainstem"),
     "cervical_cord": say("Cervical cord"),
+    "cord_compression": say("Compression of the cervical cord"),
     "image_quality": say("Image quality"),
     "precentral_gyrus": say("Motor cortex"),
     "cst_diffusion": say("Diffusion of the corticospinal tract"),
@@ -88,6 +89,16 @@ def _cord(outcome: Outcome) -> Words:
              for one in shown]  # fmt: skip
     span = say("measured from {first} to {last}", first=Name(areas[0].level), last=Name(areas[-1].level))
     return say("{parts}; {span}; atrophy: {verdict}", parts=joined(parts), span=span, verdict=_verdict(outcome.findings[0]))
+
+
+def _compression(outcome: Outcome) -> Words:
+    (ratio,), (flat, bright) = outcome.measurements, outcome.findings
+    said = say("flattest at {disc}: {value:.0f} ± {error:.0f} % less deep than above and below", disc=Name(ratio.level), value=ratio.value,
+               error=ratio.uncertainty)  # fmt: skip
+    if bright.level and bright.value == "present":
+        return say("{said}; compression: {flat}; signal in the cord: {bright}, at {level}", said=said, flat=_verdict(flat),
+                   bright=_verdict(bright), level=Name(bright.level))  # fmt: skip
+    return say("{said}; compression: {flat}; signal in the cord: {bright}", said=said, flat=_verdict(flat), bright=_verdict(bright))
 
 
 def _verdict(finding: Finding) -> Words:
@@ -197,6 +208,7 @@ SENTENCES = {
     "brain_volumes": _volumes,
     "brainstem": _brainstem,
     "cervical_cord": _cord,
+    "cord_compression": _compression,
     "precentral_gyrus": _motor_cortex,
     "cst_diffusion": _diffusion,
     "callosum_diffusion": _callosum,

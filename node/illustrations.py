@@ -53,6 +53,7 @@ STRUCTURES = {
     "callosal_motor_segment": say("motor segment of the callosum"), "splenium": say("splenium"),
     "motor_band_medial": say("medial part (leg)"), "motor_band_intermediate": say("intermediate part (hand)"),
     "motor_band_lateral": say("lateral part (face)"), "cervical_cord": say("cervical cord"), "cord_level": say("level of the cord"),
+    "cord_compression": say("flattest part of the cord"), "cord_t2_hyperintensity": say("bright signal in the cord"),
 }  # fmt: skip
 
 
@@ -107,6 +108,11 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     "brainstem": ((View(SAGITTAL, close=True), View(CORONAL, close=True), View(AXIAL, "pons", close=True)),),
     "cervical_cord": ((View(SAGITTAL, "cervical_cord", close=True), View(AXIAL, "cord_level", level="C2", close=True),
                        View(AXIAL, "cord_level", level="C3", close=True)),),
+    "cord_compression": (
+        (View(SAGITTAL, "cord_compression", close=True), View(AXIAL, "cord_compression", close=True)),
+        _bare((View(SAGITTAL, "cord_compression", close=True), View(AXIAL, "cord_compression", close=True))),
+        (View(SAGITTAL, "cord_t2_hyperintensity", close=True), View(AXIAL, "cord_t2_hyperintensity", close=True)),
+    ),
     "cst_flair": (_FLAIR, _bare(_FLAIR)),
     "motor_band": (_BANDS, _bare(_BANDS)),
     "cst_diffusion": (

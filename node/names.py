@@ -13,6 +13,8 @@ _READ_AS = {
     "brainstem": say("brainstem"), "midbrain_volume": say("midbrain volume"), "pons_volume": say("pons volume"),
     "cervical_cord": say("cervical cord"), "cord_area": say("cord area"), "cord_ap_diameter": say("cord AP diameter"),
     "cord_rl_diameter": say("cord RL diameter"), "cord_atrophy": say("cord atrophy"),
+    "cord_compression": say("cord compression"), "cord_compression_ratio": say("cord compression ratio"),
+    "cord_t2_hyperintensity": say("cord T2 hyperintensity"),
     "medulla_volume": say("medulla volume"), "brainstem_atrophy": say("brainstem atrophy"),
     "callosum_diffusion": say("callosum diffusion"), "callosal_motor_fa": say("callosal motor FA"),
     "callosal_motor_md": say("callosal motor MD"), "control_fa": say("control FA"),

@@ -23,6 +23,7 @@ PARTS = {
     "callosum_diffusion": say("the connection between the two halves of the brain"),
     "brainstem": say("the brainstem, where the brain joins the spinal cord"),
     "cervical_cord": say("the spinal cord in the neck"),
+    "cord_compression": say("the spinal cord in the neck"),
     "brain_volumes": say("the size of the brain"),
 }
 

@@ -20,6 +20,7 @@ MODULES = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").r
 INTERFACE = {  # what INTERFACES promises of the markers that exist
     "image_quality": {"snr", "motion"},
     "brainstem": {"midbrain_volume", "pons_volume", "medulla_volume"},
+    "cord_compression": {"cord_compression_ratio"},
     "cervical_cord": {"cord_area", "cord_ap_diameter", "cord_rl_diameter"},
     "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
     "cst_flair": {"cst_flair_contrast"},
