@@ -24,6 +24,7 @@ CORD_AREA = Concept("99ALSMRI", "CORD-CSA", "Cross-sectional area of spinal cord
 CORD_COMPRESSION_RATIO = Concept("99ALSMRI", "CORD-MSCC", "Depth of spinal cord lost against above and below")
 DEPTH = Concept("SCT", "131197000", "Depth")
 WIDTH = Concept("SCT", "103355008", "Width")
+LESION_COUNT = Concept("99ALSMRI", "LESION-COUNT", "Number of lesions")
 ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
 
 # structures
@@ -34,6 +35,7 @@ CERVICAL_CORD = Concept("SCT", "54785003", "Cervical spinal cord")
 BRAIN = Concept("SCT", "12738006", "Brain")
 GREY_MATTER = Concept("SCT", "389081007", "Gray Matter")
 WHITE_MATTER = Concept("SCT", "389080008", "White Matter")
+WHITE_MATTER_LESION = Concept("DCM", "110702", "White Matter T2 Hyperintensity")
 CEREBROSPINAL_FLUID = Concept("SCT", "65216001", "Cerebrospinal Fluid")
 CALLOSAL_MOTOR = Concept("99ALSMRI", "CC-MOTOR", "Motor segment of corpus callosum")
 SPLENIUM = Concept("SCT", "23347006", "splenium of corpus callosum")
@@ -55,3 +57,4 @@ CORD_T2_HYPERINTENSITY = Concept("99ALSMRI", "CORD-T2-HYPER", "Intramedullary T2
 MOTOR_CORTEX_ATROPHY = Concept("99ALSMRI", "M1-ATROPHY", "Atrophy of the motor cortex")
 MOTOR_BAND_SIGN = Concept("99ALSMRI", "MOTOR-BAND-SIGN", "Motor band sign")
 CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")
+MS_LIKE_PATTERN = Concept("99ALSMRI", "MS-LIKE-PATTERN", "Lesions like those of multiple sclerosis")

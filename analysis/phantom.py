@@ -85,6 +85,7 @@ def _head(
         "findings": [f"{name}:{side}" for name, its in sides.items() for side in its],
         "measurements": phantom_truth.measurements(head, fibres, shape, lesions, roles, noise),
         "findings_expected": phantom_truth.expected(sides, severity),
+        "lesions": phantom_truth.lesions(lesions),
         "scale": round(shape.scale, 5),
         "definitions": phantom_truth.DEFINITIONS,
     }

@@ -6,6 +6,7 @@
     motor_cortex_atrophy  1.0 mm of the precentral cortex lost from outside, replaced by fluid
     brainstem_atrophy     0.8 mm of the brainstem's surface lost, replaced by fluid
     white_matter_lesions  24 lesions of 2 to 5 mm radius: bright in FLAIR, dark in T1, with free diffusion
+    ms_lesions            12 lesions on each side as in multiple sclerosis (phantom_lesions); vascular_lesions: 8 as of small vessels
 
 Severity is linear in these from 0. A name may be followed by `:left` or `:right`, else both sides are meant. Sides are the patient's.
 
@@ -19,12 +20,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis import phantom_lesions
 from analysis.phantom_head import ORIGIN_MM, SHAPE, Head, axes_mm
+from analysis.phantom_lesions import Ovoid
 from analysis.phantom_regions import band, brainstem_parts, motor_strip, ventricles
 from analysis.phantom_tracts import cst_region
 
 FINDINGS = (
-    "cst_degeneration", "cst_hyperintensity", "motor_band_sign", "motor_cortex_atrophy", "brainstem_atrophy", "white_matter_lesions"
+    "cst_degeneration", "cst_hyperintensity", "motor_band_sign", "motor_cortex_atrophy", "brainstem_atrophy", "white_matter_lesions",
+    "ms_lesions", "vascular_lesions",
 )  # fmt: skip
 SIDES = ("left", "right")
 FA_LOSS, TRACT_GAIN, BAND_LOSS, CORTEX_LOSS_MM, BRAINSTEM_LOSS_MM, LESIONS = 0.30, 0.35, 0.45, 1.0, 0.8, 24
@@ -63,7 +67,7 @@ def on_sides(sides: tuple[str, ...]) -> np.ndarray:
     return (x < 0) & ("left" in sides) | (x > 0) & ("right" in sides)
 
 
-def plant(head: Head, sides: dict[str, tuple[str, ...]], severity: float, seed: int) -> tuple[Head, tuple[Lesion, ...]]:
+def plant(head: Head, sides: dict[str, tuple[str, ...]], severity: float, seed: int) -> tuple[Head, tuple[Lesion | Ovoid, ...]]:
     """A copy of the head with the tract made pure white matter, and with the findings."""
     head = _with_pure_tract(head)
     tract = _soft(cst_region(head))
@@ -81,7 +85,17 @@ def plant(head: Head, sides: dict[str, tuple[str, ...]], severity: float, seed: 
         spots["dark_band"] = dark * np.float32(BAND_LOSS * severity)
     if made:
         spots |= _lesion_spots(made, head.tissue["white"])
-    return replace(head, spots=spots), made
+    ovoids = tuple(one for name in phantom_lesions.TABLES for one in phantom_lesions.planted(name, sides.get(name, ()), severity, seed))
+    if ovoids:
+        spots = _with_more(spots, phantom_lesions.spots_of(ovoids, head))
+    return replace(head, spots=spots), (*made, *ovoids)
+
+
+def _with_more(spots: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Both together; lesions that were planted before are as dark on T1 as they are bright."""
+    if "lesion" in spots:
+        spots = {**spots, "dark_lesion": spots["lesion"]}
+    return {**spots, **{name: np.maximum(image, spots[name]) if name in spots else image for name, image in more.items()}}
 
 
 def fa_factors(sides: dict[str, tuple[str, ...]], severity: float) -> dict[str, float]:

@@ -127,7 +127,8 @@ def contrast(head: Head, sequence: Weighting) -> np.ndarray:
     """Intensity on the template, with what was planted: lesions replace; tract, texture and motor band multiply."""
     image = sum(head.tissue[name] * np.float32(sequence.intensity[name]) for name in head.tissue)
     if "lesion" in head.spots:
-        image += head.spots["lesion"] * (np.float32(sequence.intensity["lesion"]) - image)
+        lesion = "dark_lesion" if sequence.role == "t1" and "dark_lesion" in head.spots else "lesion"
+        image += head.spots[lesion] * (np.float32(sequence.intensity["lesion"]) - image)
     if sequence.role == "flair" and "bright_tract" in head.spots:
         image *= (1 + head.spots["bright_tract"]) * (1 + head.spots["white_texture"])
     if sequence.role == "swi" and "dark_band" in head.spots:

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.phantom_cortex import mean_thickness_mm
 from analysis.phantom_findings import FINDINGS, SIDES, Lesion, on_sides
 from analysis.phantom_head import Head, axes_mm
+from analysis.phantom_lesions import SITES, Ovoid
 from analysis.phantom_regions import BAND_LEVELS_MM, band, brainstem, motor_strip, sensory_strip
 from analysis.phantom_scan import SEQUENCES, contrast, look_up
 from analysis.phantom_shape import Shape
@@ -37,7 +38,7 @@ DEFINITIONS = {
     "motor_band_score": "0, 1 where the true contrast is at least 0.12, 2 where it is at least 0.25",
     "snr": "mean noise-free signal of what lies 25 mm and more under the surface, in the upper 100 mm of the head, over the noise",
     "motion": "0: the phantom does not move",
-    "lesion_count": "lesions that were planted; their volume from fractions",
+    "lesion_count": "lesions that were planted, those that run together being one; their volume from fractions; by where they stand",
 }
 REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
 BAND_SCORES = (0.12, 0.25)
@@ -82,8 +83,9 @@ def _entry(name: str, value: float, unit: str, side: str | None = None, level: s
 
 
 def measurements(
-    head: Head, fibres: Fibres, shape: Shape, made: tuple[Lesion, ...], roles: tuple[str, ...] = tuple(SEQUENCES), noise: float = 1.0
-) -> dict[str, list[dict[str, object]]]:
+    head: Head, fibres: Fibres, shape: Shape, made: tuple[Lesion | Ovoid, ...],
+    roles: tuple[str, ...] = tuple(SEQUENCES), noise: float = 1.0,
+) -> dict[str, list[dict[str, object]]]:  # fmt: skip
     """Truth by marker; `made`: the lesions that were planted; `roles`: the series that were made, with `noise` times their own."""
     patient = _patient(head, shape)
     return {
@@ -228,12 +230,22 @@ def _band(patient: _Patient) -> list[dict[str, object]]:
     return out
 
 
-def _lesions(patient: _Patient, made: tuple[Lesion, ...]) -> list[dict[str, object]]:
+def _lesions(patient: _Patient, made: tuple[Lesion | Ovoid, ...]) -> list[dict[str, object]]:
     """Count and volume, of all and by site."""
-    spots = {name.removeprefix("lesion_"): image for name, image in patient.head.spots.items() if name.startswith("lesion_")}
-    out = [_entry("lesion_count", len(made), "1"), _entry("lesion_volume", patient.ml(patient.head.spots["lesion"]) if made else 0, "ml")]
-    out += [_entry("lesion_count", sum(lesion.site == site for lesion in made), "1", level=site) for site in spots]
-    return out + [_entry("lesion_volume", patient.ml(image), "ml", level=site) for site, image in spots.items()]
+    spots = {site: patient.head.spots.get(f"lesion_{site}") for site in SITES}
+    whole = [one for one in made if getattr(one, "is_whole", True)]
+    out = [_entry("lesion_count", len(whole), "1"), _entry("lesion_volume", patient.ml(patient.head.spots["lesion"]) if made else 0, "ml")]
+    out += [_entry("lesion_count", sum(one.site == site for one in whole), "1", level=site) for site in SITES]
+    return out + [_entry("lesion_volume", 0 if image is None else patient.ml(image), "ml", level=site) for site, image in spots.items()]
+
+
+def lesions(made: tuple[Lesion | Ovoid, ...]) -> list[dict[str, object]]:
+    """Each lesion that was planted as an ellipsoid with a length: its site, its middle on the template (RAS), its size, mm."""
+    return [
+        {"site": one.site, "template_mm": [round(float(at), 1) for at in one.middle_mm], "length_mm": one.length_mm,
+         "width_mm": one.width_mm, "dark_on_t1": one.is_dark, "on_tract": one.is_on_tract, "runs_into_the_one_before": not one.is_whole}
+        for one in made if isinstance(one, Ovoid)
+    ]  # fmt: skip
 
 
 def _quality(head: Head, roles: tuple[str, ...], noise: float) -> list[dict[str, object]]:

@@ -16,6 +16,7 @@ TITLES = {
     "callosum_diffusion": say("Diffusion of the callosum"),
     "cst_flair": say("Corticospinal tract on FLAIR"),
     "motor_band": say("Motor band sign"),
+    "white_matter_lesions": say("Lesions of the white matter"),
 }
 SERIES_NAMES = {
     "t1": say("T1"), "t1_contrast": say("T1 with contrast"), "flair": say("FLAIR"), "t2": say("T2"), "swi": say("SWI"),
@@ -28,6 +29,8 @@ PARTS = {"midbrain_volume": say("midbrain"), "pons_volume": say("pons"), "medull
 LEVELS = {
     "whole": say("whole tract"), "subcortical": say("under the cortex"), "corona_radiata": say("corona radiata"),
     "plic": say("internal capsule"), "peduncle": say("cerebral peduncle"), "pons": say("pons"),
+    "periventricular": say("periventricular"), "juxtacortical": say("juxtacortical"), "infratentorial": say("infratentorial"),
+    "deep": say("deep"),
 }  # fmt: skip
 
 
@@ -204,6 +207,16 @@ def _band(outcome: Outcome) -> Words:
     return say("{parts}; the motor cortex also darkens with age", parts=joined(parts, "; "))
 
 
+def _lesions(outcome: Outcome) -> Words:
+    value = {(m.name, m.level): m for m in outcome.measurements}
+    count, volume = value["lesion_count", None], value["lesion_volume", None]
+    here = joined(say("{region} {count:.0f}", region=LEVELS[level], count=one.value)
+                  for (name, level), one in value.items() if name == "lesion_count" and level and one.value)  # fmt: skip
+    said = say("{count:.0f} lesions, {volume:.1f} ± {error:.1f} ml", count=count.value, volume=volume.value, error=volume.uncertainty)
+    parts = [say("{lesions} ({regions})", lesions=said, regions=here) if here else said]
+    return joined([*parts, say("lying as in multiple sclerosis: {verdict}", verdict=_verdict(outcome.findings[0]))], "; ")
+
+
 SENTENCES = {
     "brain_volumes": _volumes,
     "brainstem": _brainstem,
@@ -214,5 +227,6 @@ SENTENCES = {
     "callosum_diffusion": _callosum,
     "cst_flair": _tract_brightness,
     "motor_band": _band,
+    "white_matter_lesions": _lesions,
     "image_quality": _quality,
 }

@@ -89,6 +89,15 @@ EXPLANATIONS = {
         say("On two computed heads the anisotropy of the motor segment was 0.06 too low, as it is two voxels thin, and that of the "
             "splenium right within 0.005. Not measured: patients, repeated scans."),
     ),
+    "white_matter_lesions": Explanation(
+        say("Bright spots of the white matter on FLAIR, by region. Many of them under the cortex, at the ventricles and in brainstem or "
+            "cerebellum speak for another disease than ALS, such as multiple sclerosis; with age and high blood pressure spots are "
+            "common."),
+        say("A rule that was learned on computed heads alone weighs how bright a voxel is, how it stands out and where it lies; "
+            "neighbouring voxels of 3 mm and more are one lesion. A band along the corticospinal tract is not counted."),
+        say("On computed heads small lesions were missed and large ones found, with the figures given above. Lesions of patients were not "
+            "measured: a screen that finds nothing excludes nothing."),
+    ),
     "image_quality": Explanation(
         say("How good the images are that were measured on. It says nothing of the patient."),
         say("Noise is what remains of the finest differences deep in the head; motion is seen as ghosts in the air or as displacement "

@@ -54,6 +54,7 @@ STRUCTURES = {
     "motor_band_medial": say("medial part (leg)"), "motor_band_intermediate": say("intermediate part (hand)"),
     "motor_band_lateral": say("lateral part (face)"), "cervical_cord": say("cervical cord"), "cord_level": say("level of the cord"),
     "cord_compression": say("flattest part of the cord"), "cord_t2_hyperintensity": say("bright signal in the cord"),
+    "white_matter_lesion": say("lesion of the white matter"),
 }  # fmt: skip
 
 
@@ -99,6 +100,7 @@ def _bare(views: tuple[View, ...]) -> tuple[View, ...]:
 _CORTEX = View(AXIAL, "precentral_gyrus", close=True, map="thickness")
 _BANDS = tuple(View(AXIAL, f"motor_band_{part}", close=True) for part in ("medial", "intermediate", "lateral"))
 _FLAIR = View(CORONAL, level="plic"), View(AXIAL, level="subcortical"), View(AXIAL, level="plic")
+_LESIONS = View(AXIAL), View(CORONAL), View(SAGITTAL)
 _CALLOSUM = View(AXIAL, "callosal_motor_segment", map="fa")
 PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     "precentral_gyrus": (
@@ -115,6 +117,7 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     ),
     "cst_flair": (_FLAIR, _bare(_FLAIR)),
     "motor_band": (_BANDS, _bare(_BANDS)),
+    "white_matter_lesions": (_LESIONS, _bare(_LESIONS)),
     "cst_diffusion": (
         (View(CORONAL, level="plic", map="fa"), View(AXIAL, level="plic", map="fa"), View(AXIAL, level="plic", map="md")),
         (View(CORONAL, shows="tracks"), View(SAGITTAL, side="right", shows="tracks"), View(SAGITTAL, side="left", shows="tracks")),

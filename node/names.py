@@ -28,6 +28,8 @@ _READ_AS = {
     "precentral_gyrus": say("precentral gyrus"), "precentral_volume": say("precentral volume"),
     "precentral_thickness": say("precentral thickness"), "postcentral_thickness": say("postcentral thickness"),
     "precentral_postcentral_ratio": say("precentral postcentral ratio"), "motor_cortex_atrophy": say("motor cortex atrophy"),
+    "white_matter_lesions": say("white matter lesions"), "lesion_count": say("lesion count"), "lesion_volume": say("lesion volume"),
+    "ms_like_pattern": say("MS-like pattern"),
     "t1": say("T1"), "t1_contrast": say("T1 contrast"), "flair": say("FLAIR"), "t2": say("T2"), "swi": say("SWI"), "t2star": say("T2*"),
     "dwi": say("DWI"), "bold": say("BOLD"), "mrs": say("MRS"), "cord_t2": say("cord T2"), "cord_t2star": say("cord T2*"),
     "other": say("other"),

@@ -44,6 +44,7 @@ TOLERANCES = {
     "motor_band_contrast": ("unit", 0.12), "motor_band_score": ("unit", 1.0),
     "cord_area": ("share", 0.06), "cord_ap_diameter": ("unit", 0.5), "cord_rl_diameter": ("unit", 0.6),
     "cord_compression_ratio": ("unit", 6.0),
+    "lesion_count": ("unit", 6.0), "lesion_volume": ("unit", 1.5),
 }  # fmt: skip
 # How far it may lie from the baseline. On one machine nothing changes; another processor rounds differently, and a registration follows
 # the last digit: three runs that added in another order differed by up to 0.4 % in volumes, 0.7 % in the volume of the tract, 0.002 in
@@ -55,7 +56,7 @@ WOBBLE = {
     "cst_flair_contrast": ("unit", 0.15), "motor_band_contrast": ("unit", 0.02), "motor_band_score": ("unit", 0.0),
     "precentral_volume": ("share", 0.01), "precentral_thickness": ("unit", 0.03), "postcentral_thickness": ("unit", 0.03),
     "precentral_postcentral_ratio": ("unit", 0.015), "midbrain_volume": ("share", 0.015), "pons_volume": ("share", 0.01),
-    "medulla_volume": ("share", 0.015),
+    "medulla_volume": ("share", 0.015), "lesion_count": ("unit", 1.0), "lesion_volume": ("unit", 0.1),
 }  # fmt: skip
 IN_WORDS = {"image_quality"}  # numbers of a whole series have no place in the images: the coded report says them as text
 USUAL_WOBBLE = ("share", 0.005)

@@ -24,6 +24,7 @@ INTERFACE = {  # what INTERFACES promises of the markers that exist
     "cervical_cord": {"cord_area", "cord_ap_diameter", "cord_rl_diameter"},
     "brain_volumes": {"intracranial_volume", "brain_volume", "grey_matter_volume", "white_matter_volume", "csf_volume"},
     "cst_flair": {"cst_flair_contrast"},
+    "white_matter_lesions": {"lesion_count", "lesion_volume"},
     "motor_band": {"motor_band_contrast", "motor_band_score"},
     "precentral_gyrus": {"precentral_volume", "precentral_thickness", "postcentral_thickness", "precentral_postcentral_ratio"},
     "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry", "cst_volume"},

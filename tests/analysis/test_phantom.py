@@ -21,6 +21,8 @@ MARKER_OF = {
     "motor_cortex_atrophy": ("precentral_gyrus", "precentral_volume", -1),
     "brainstem_atrophy": ("brainstem", "pons_volume", -1),
     "white_matter_lesions": ("white_matter_lesions", "lesion_volume", +1),
+    "ms_lesions": ("white_matter_lesions", "lesion_volume", +1),
+    "vascular_lesions": ("white_matter_lesions", "lesion_volume", +1),
 }
 
 
