@@ -146,7 +146,7 @@ def findings_agree(truth: dict, answer: dict) -> bool:
             value != "present" if one["value"] == "absent" else value == "present" or (one["name"] in NO_NORM and value == "not assessed")
         )
         agree &= right
-        name = f"{one['name'].replace('_', ' ')} {one['side']}"
+        name = f"{one['name'].replace('_', ' ')} {one['side'] or ''}"
         say(f"{name:<44}{one['value']:>10}{value:>16}   {'yes' if right else 'NO'}")
     unseen = sorted({f["name"] for f in truth["findings_expected"]} - {name for name, _ in found})
     if unseen:

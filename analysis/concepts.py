@@ -25,6 +25,8 @@ CORD_COMPRESSION_RATIO = Concept("99ALSMRI", "CORD-MSCC", "Depth of spinal cord 
 DEPTH = Concept("SCT", "131197000", "Depth")
 WIDTH = Concept("SCT", "103355008", "Width")
 LESION_COUNT = Concept("99ALSMRI", "LESION-COUNT", "Number of lesions")
+ACUTE_INFARCT_VOLUME = Concept("99ALSMRI", "ACUTE-INF-VOL", "Volume of acute infarction")
+MIDLINE_SHIFT = Concept("99ALSMRI", "MIDLINE-SHIFT", "Shift of the midline")
 ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
 
 # structures
@@ -46,6 +48,9 @@ BRAIN_STEM = Concept("SCT", "119238007", "Brain Stem")
 MIDBRAIN = Concept("SCT", "61962009", "Midbrain")
 PONS = Concept("SCT", "49557009", "Pons")
 MEDULLA = Concept("NEU", "698", "medulla oblongata")
+LATERAL_VENTRICLE = Concept("SCT", "66720007", "Lateral Ventricle")
+LESION = Concept("SCT", "52988006", "Lesion")
+CEREBRAL_INFARCTION = Concept("SCT", "432504007", "Cerebral infarction")
 
 # findings
 LIMITED_QUALITY = Concept("RADLEX", "RID13", "Limited quality")
@@ -58,3 +63,7 @@ MOTOR_CORTEX_ATROPHY = Concept("99ALSMRI", "M1-ATROPHY", "Atrophy of the motor c
 MOTOR_BAND_SIGN = Concept("99ALSMRI", "MOTOR-BAND-SIGN", "Motor band sign")
 CST_DEGENERATION = Concept("99ALSMRI", "CST-DEGENERATION", "Degeneration of the corticospinal tract")
 MS_LIKE_PATTERN = Concept("99ALSMRI", "MS-LIKE-PATTERN", "Lesions like those of multiple sclerosis")
+ACUTE_INFARCT = Concept("99ALSMRI", "ACUTE-INFARCT", "Acute infarct")
+CHRONIC_INFARCT = Concept("99ALSMRI", "CHRONIC-INFARCT", "Old infarct")
+MASS_EFFECT = Concept("99ALSMRI", "MASS-EFFECT", "Mass effect")
+ABNORMAL_ENHANCEMENT = Concept("99ALSMRI", "ABN-ENHANCE", "Abnormal enhancement")

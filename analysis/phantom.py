@@ -16,10 +16,11 @@ import numpy as np
 from analysis import phantom_truth
 from analysis.phantom_cortex import lps_from_template
 from analysis.phantom_findings import FINDINGS, fa_factors, plant, planted_sides
+from analysis.phantom_focal import foci_of, pushes_of, with_foci
 from analysis.phantom_head import healthy_head
 from analysis.phantom_neck import DEFINITIONS, NECK_FINDINGS, Neck, neck_of
 from analysis.phantom_neck_scan import NECK_SEQUENCES
-from analysis.phantom_scan import SEQUENCES, scan, scan_diffusion
+from analysis.phantom_scan import CONTRAST, SEQUENCES, scan, scan_diffusion
 from analysis.phantom_shape import shape_of
 from analysis.phantom_tracts import fibres_of
 from analysis.volume import Image
@@ -31,7 +32,8 @@ FORAMEN_TEMPLATE_MM = np.array([[0.0], [-46.0], [-64.0]])
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """`images` by series (t1, flair, swi, dwi; with a neck cord_t2 and cord_t2_sagittal); `truth`: what `truth.json` holds."""
+    """`images` by series (t1, flair, swi, dwi; with a mass t1_contrast, with a neck cord_t2 and cord_t2_sagittal);
+    `truth`: what `truth.json` holds."""
 
     images: dict[str, Image]
     truth: dict[str, object]
@@ -48,8 +50,9 @@ def phantom(
 ) -> Phantom:
     """The phantom with these findings at a severity from 0 to 1; ValueError in a sentence where that is not possible.
 
-    `roles`: the series to make, without it all of the head, and of the neck where one is asked for; where only series of the neck are
-    asked for there is no head. `coarseness` multiplies the voxel sizes, `noise` the noise (0 also leaves out the bias field): for tests.
+    `roles`: the series to make, without it all of the head, with contrast where a mass is planted, and of the neck where one is asked
+    for; where only series of the neck are asked for there is no head. `coarseness` multiplies the voxel sizes, `noise` the noise (0 also
+    leaves out the bias field): for tests.
     """
     if not 0 <= severity <= 1:
         raise ValueError(f"a severity of {severity:g} cannot be planted; give a number from 0 (healthy) to 1")
@@ -57,7 +60,8 @@ def phantom(
         raise ValueError(f"{seed} is no seed; give a whole number from 0 upwards")
     of_neck = tuple(finding for finding in findings if finding.partition(":")[0] in (NECK, *NECK_FINDINGS))
     of_head = tuple(finding for finding in findings if finding not in of_neck)
-    series = tuple(SEQUENCES) + (tuple(NECK_SEQUENCES) if of_neck else ()) if roles is None else roles
+    contrast = (CONTRAST.role,) if "mass" in planted_sides(of_head) else ()
+    series = (*SEQUENCES, *contrast, *(NECK_SEQUENCES if of_neck else ())) if roles is None else roles
     images, truth = ({}, {}) if series and set(series) <= set(NECK_SEQUENCES) else _head(of_head, severity, seed, series, coarseness, noise)
     if of_neck or set(series) & set(NECK_SEQUENCES):
         foramen = lps_from_template(shape_of(seed), FORAMEN_TEMPLATE_MM)[:, 0]
@@ -71,19 +75,23 @@ def phantom(
 def _head(
     findings: tuple[str, ...], severity: float, seed: int, roles: tuple[str, ...], coarseness: float, noise: float
 ) -> tuple[dict[str, Image], dict[str, object]]:
-    sides, shape = planted_sides(findings), shape_of(seed)
-    roles = tuple(role for role in roles if role in SEQUENCES)
+    sides = planted_sides(findings)
+    roles = tuple(role for role in roles if role in SEQUENCES or role == CONTRAST.role)
+    foci = foci_of(sides, severity, seed)
+    shape = shape_of(seed).pushed(pushes_of(foci, severity))
     head, lesions = plant(healthy_head(), sides, severity, seed)
     fibres = fibres_of(head, fa_factors(sides, severity))
+    head = with_foci(head, foci)
     images: dict[str, Image] = {}
     for role in roles:
         if role == "dwi":
             images[role] = scan_diffusion(head, fibres, shape, seed, coarseness, noise)
         else:
-            images[role] = scan(head, shape, SEQUENCES[role], seed, coarseness, noise)
+            images[role] = scan(head, shape, CONTRAST if role == CONTRAST.role else SEQUENCES[role], seed, coarseness, noise)
     return images, {
         "findings": [f"{name}:{side}" for name, its in sides.items() for side in its],
         "measurements": phantom_truth.measurements(head, fibres, shape, lesions, roles, noise),
+        "foci": phantom_truth.foci(head, shape, foci),
         "findings_expected": phantom_truth.expected(sides, severity),
         "lesions": phantom_truth.lesions(lesions),
         "scale": round(shape.scale, 5),

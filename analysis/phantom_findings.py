@@ -9,6 +9,7 @@
     ms_lesions            12 lesions on each side as in multiple sclerosis (phantom_lesions); vascular_lesions: 8 as of small vessels
 
 Severity is linear in these from 0. A name may be followed by `:left` or `:right`, else both sides are meant. Sides are the patient's.
+Infarcts and a mass are planted by analysis/phantom_focal.py.
 
 In FLAIR every head, the healthy one too, has what healthy heads show: a tract that is 5 % brighter in the internal capsule, and
 white matter that varies smoothly by 4 % (as one real FLAIR did).
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis import phantom_lesions
+from analysis.phantom_focal import FOCAL_FINDINGS
 from analysis.phantom_head import ORIGIN_MM, SHAPE, Head, axes_mm
 from analysis.phantom_lesions import Ovoid
 from analysis.phantom_regions import band, brainstem_parts, motor_strip, ventricles
@@ -30,6 +32,7 @@ FINDINGS = (
     "cst_degeneration", "cst_hyperintensity", "motor_band_sign", "motor_cortex_atrophy", "brainstem_atrophy", "white_matter_lesions",
     "ms_lesions", "vascular_lesions",
 )  # fmt: skip
+EVERY_FINDING = FINDINGS + FOCAL_FINDINGS
 SIDES = ("left", "right")
 FA_LOSS, TRACT_GAIN, BAND_LOSS, CORTEX_LOSS_MM, BRAINSTEM_LOSS_MM, LESIONS = 0.30, 0.35, 0.45, 1.0, 0.8, 24
 CAPSULE_GAIN, CAPSULE_Z_MM, CAPSULE_EDGE_MM = 0.05, (-4.0, 15.0), 2.0
@@ -53,12 +56,12 @@ def planted_sides(findings: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     sides: dict[str, set[str]] = {}
     for finding in findings:
         name, _, side = finding.partition(":")
-        if name not in FINDINGS:
-            raise ValueError(f"{name!r} is not a finding that can be planted; choose among {', '.join(FINDINGS)}")
+        if name not in EVERY_FINDING:
+            raise ValueError(f"{name!r} is not a finding that can be planted; choose among {', '.join(EVERY_FINDING)}")
         if side and side not in SIDES:
             raise ValueError(f"{finding!r} names the side {side!r}; write {name}:left, {name}:right, or {name} for both")
         sides.setdefault(name, set()).update([side] if side else SIDES)
-    return {name: tuple(sorted(sides[name])) for name in FINDINGS if name in sides}
+    return {name: tuple(sorted(sides[name])) for name in EVERY_FINDING if name in sides}
 
 
 def on_sides(sides: tuple[str, ...]) -> np.ndarray:

@@ -7,10 +7,11 @@ There is no motion, no distortion and no ghosting: what the phantom tests is geo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.phantom_focal import ADC, INTENSITY, enhancing, planted_layers, show
 from analysis.phantom_head import ORIGIN_MM, Head
 from analysis.phantom_shape import Shape, rotation
 from analysis.phantom_tracts import FLUID_MD, GREY_MD, SOFT_MD, Fibres
@@ -53,6 +54,9 @@ SEQUENCES = {
         "dwi", "axial", (2.5, 2.5, 2.5), (66, 96, 96), (2, 2, 2),
         {"csf": 1.40, "grey": 0.62, "white": 0.50, "bone": 0.02, "fat": 0.06, "soft": 0.22, "lesion": 0.75}, 0.02, 10.0),
 }  # fmt: skip
+# not a part of every study; what takes up contrast in every head is as bright as VESSEL
+CONTRAST = replace(SEQUENCES["t1"], role="t1_contrast")
+VESSEL = 1.6
 # the directions in which (slice, row, column) grow; right-handed in that order
 AXES = {
     "sagittal": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
@@ -60,9 +64,14 @@ AXES = {
 }
 
 
+def _number(role: str) -> int:
+    """Of the stream of random numbers of a series."""
+    return len(SEQUENCES) if role == CONTRAST.role else sorted(SEQUENCES).index(role)
+
+
 def grid_of(sequence: Weighting, middle_mm: np.ndarray, seed: int, coarseness: float = 1.0) -> tuple[tuple[int, int, int], np.ndarray]:
     """Shape and lps_from_index of a series around the middle of the head: tilted a few degrees, in every series another way."""
-    random = np.random.default_rng([seed, 2, sorted(SEQUENCES).index(sequence.role)])
+    random = np.random.default_rng([seed, 2, _number(sequence.role)])
     spacing = np.array(sequence.spacing_mm) * coarseness
     shape = tuple(round(n / coarseness) for n in sequence.shape)
     directions = rotation(random.uniform(-TILT_DEG, TILT_DEG, 3)) @ AXES[sequence.plane]
@@ -133,6 +142,9 @@ def contrast(head: Head, sequence: Weighting) -> np.ndarray:
         image *= (1 + head.spots["bright_tract"]) * (1 + head.spots["white_texture"])
     if sequence.role == "swi" and "dark_band" in head.spots:
         image *= 1 - head.spots["dark_band"]
+    image = show(image, head, sequence.role)
+    if sequence.role == CONTRAST.role:
+        image = image + enhancing(head) * (np.float32(VESSEL) - image)
     return image
 
 
@@ -156,7 +168,7 @@ def _counts(signal: np.ndarray) -> np.ndarray:
 
 
 def _stream(sequence: Weighting, seed: int) -> tuple[np.random.Generator, np.ndarray]:
-    random = np.random.default_rng([seed, 3, sorted(SEQUENCES).index(sequence.role)])
+    random = np.random.default_rng([seed, 3, _number(sequence.role)])
     return random, random.uniform(-0.6, 0.6, 9)
 
 
@@ -222,6 +234,10 @@ class DiffusionModel:
             fluid, grey, soft = (np.float32(np.exp(-b_value * 1e-3 * md)) for md in (FLUID_MD, GREY_MD, SOFT_MD))
             out[k] = part["csf"] * fluid + part["grey"] * grey + rest * soft
             out[k, brain] += white * attenuation(tensor, (turns @ vector).astype(np.float32), b_value)
+        for layer, share in planted_layers(self.head).items():
+            here = look_up(share, template_mm)
+            signal = np.float32(INTENSITY["dwi"][layer]) * np.exp(-1e-3 * ADC[layer] * self.b_values).astype(np.float32)
+            out += here * (signal[:, None] - out)
         return out
 
 

@@ -6,9 +6,11 @@ Everything follows from the seed. The template is larger than a living head (its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from analysis.phantom_focal import Push
 
 MEAN_SCALE, SCALE_SPREAD = 0.91, 0.05
 ASPECT_SPREAD = 0.02
@@ -29,11 +31,12 @@ def rotation(angles_deg: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Shape:
     """`affine` 4 by 4 takes LPS mm of the patient to template RAS mm before the bumps; `bumps` (3, n, n, n), mm, on a lattice of
-    LATTICE_MM around the template's CENTRE_MM; `scale` of the patient against the template, as a length."""
+    LATTICE_MM around the template's CENTRE_MM; `scale` of the patient against the template, as a length. `pushes`: of masses."""
 
     affine: np.ndarray
     bumps: np.ndarray
     scale: float
+    pushes: tuple[Push, ...] = ()
 
     @property
     def middle_mm(self) -> np.ndarray:
@@ -49,7 +52,12 @@ class Shape:
         index = (straight - CENTRE_MM[:, None] + REACH_MM) / LATTICE_MM
         for k in range(3):
             straight[k] += ndimage.map_coordinates(self.bumps[k], index, order=1, mode="nearest")
+        for push in self.pushes:
+            straight = push.origin_of(straight)
         return straight.reshape(points_mm.shape).astype(np.float32)
+
+    def pushed(self, pushes: tuple[Push, ...]) -> Shape:
+        return replace(self, pushes=pushes)
 
     def jacobian(self, points_mm: np.ndarray, step_mm: float = 3.0) -> np.ndarray:
         """d template RAS / d patient LPS at points (3, n); shape (n, 3, 3)."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.phantom_cortex import mean_thickness_mm
+from analysis.phantom_cortex import lps_from_template, mean_thickness_mm
 from analysis.phantom_findings import FINDINGS, SIDES, Lesion, on_sides
-from analysis.phantom_head import Head, axes_mm
+from analysis.phantom_focal import PREFIX, Focus
+from analysis.phantom_head import SHAPE, Head, axes_mm
 from analysis.phantom_lesions import SITES, Ovoid
 from analysis.phantom_regions import BAND_LEVELS_MM, band, brainstem, motor_strip, sensory_strip
-from analysis.phantom_scan import SEQUENCES, contrast, look_up
+from analysis.phantom_scan import CONTRAST, SEQUENCES, contrast, look_up
 from analysis.phantom_shape import Shape
 from analysis.phantom_tracts import LEVELS_Z_MM, MOTOR_SEGMENT_Y_MM, SPLENIUM_Y_MM, Fibres
 
@@ -39,6 +40,9 @@ DEFINITIONS = {
     "snr": "mean noise-free signal of what lies 25 mm and more under the surface, in the upper 100 mm of the head, over the noise",
     "motion": "0: the phantom does not move",
     "lesion_count": "lesions that were planted, those that run together being one; their volume from fractions; by where they stand",
+    "acute_infarct_volume": "of the infarcts that were planted, from fractions",
+    "midline_shift": "how far the middle between the lateral ventricles lies in the patient, mean over x 0, y -20 to 20, z 5 to "
+    "22 of the template, from the plane through its frontal and occipital edge (y 48 to 64 and -94 to -78, z 0 to 40); without a sign",
 }
 REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
 BAND_SCORES = (0.12, 0.25)
@@ -98,6 +102,8 @@ def measurements(
         "motor_band": _band(patient),
         "white_matter_lesions": _lesions(patient, made),
         "cervical_cord": [],  # below the head there are no vertebrae to count
+        "infarct": [_entry("acute_infarct_volume", patient.ml(_layer(head, "acute_infarct")), "ml")],
+        "mass": [_entry("midline_shift", midline_shift_mm(shape), "mm")],
         "image_quality": _quality(head, roles, noise),
     }
 
@@ -248,6 +254,39 @@ def lesions(made: tuple[Lesion | Ovoid, ...]) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
+def foci(head: Head, shape: Shape, planted: tuple[Focus, ...]) -> list[dict[str, object]]:
+    """Every infarct and mass: its kind, side, territory or lobe, middle in the patient (LPS mm), and the volumes of its layers, ml. Foci of
+    one kind on both sides are told apart by the middle plane."""
+    patient, said = _patient(head, shape) if planted else None, []
+    for one in planted:
+        layers = {"chronic_infarct": ("cavity", "rim"), "mass": ("tumour", "edge", "oedema")}.get(one.kind, (one.kind,))
+        volumes = {layer: round(patient.ml(_layer(head, layer) * on_sides((one.side,))), 4) for layer in layers}
+        middle = lps_from_template(shape, np.array(one.middle_mm)[:, None])[:, 0]
+        said.append({"kind": one.kind, "side": one.side, "territory": one.territory, "middle_lps_mm": [round(float(v), 2) for v in middle],
+                     "volume_ml": volumes})  # fmt: skip
+    return said
+
+
+def _layer(head: Head, name: str) -> np.ndarray:
+    return head.spots[PREFIX + name] if PREFIX + name in head.spots else np.zeros(SHAPE, np.float32)
+
+
+def midline_shift_mm(shape: Shape) -> float:
+    """By the places of template points in the patient; the plane is that of least squares."""
+    ends, deep = (
+        lps_from_template(shape, np.concatenate([_points_in_plane(*box) for box in boxes], axis=1))
+        for boxes in (((48, 64, 0, 40), (-94, -78, 0, 40)), ((-20, 20, 5, 22),))
+    )
+    middle = ends.mean(axis=1, keepdims=True)
+    normal = np.linalg.svd(ends - middle, full_matrices=False)[0][:, 2]
+    return float(abs((normal @ (deep - middle)).mean()))
+
+
+def _points_in_plane(back: int, front: int, low: int, high: int) -> np.ndarray:
+    y, z = np.meshgrid(np.arange(back, front + 1.0, 2.0), np.arange(low, high + 1.0, 2.0))
+    return np.stack([np.zeros(y.size), y.ravel(), z.ravel()])
+
+
 def _quality(head: Head, roles: tuple[str, ...], noise: float) -> list[dict[str, object]]:
     """Looked at in every fourth voxel of the template. Without noise there is no ratio."""
     from scipy import ndimage
@@ -260,15 +299,18 @@ def _quality(head: Head, roles: tuple[str, ...], noise: float) -> list[dict[str,
     deep = (depth_mm > DEEP_MM) & (height_mm > top_mm - UPPER_MM)
     out = [_entry("motion", 0.0, "mm" if role == "dwi" else "1", level=role) for role in roles]
     if noise:
-        signal = {role: contrast(head, SEQUENCES[role])[every][deep].mean() for role in roles}
-        out += [_entry("snr", signal[role] / (SEQUENCES[role].noise * noise), "1", level=role) for role in roles]
+        sequences = {**SEQUENCES, CONTRAST.role: CONTRAST}
+        signal = {role: contrast(head, sequences[role])[every][deep].mean() for role in roles}
+        out += [_entry("snr", signal[role] / (sequences[role].noise * noise), "1", level=role) for role in roles]
     return out
 
 
-def expected(sides: dict[str, tuple[str, ...]], severity: float) -> list[dict[str, str]]:
-    """Every finding that can be planted, by side: present where it was planted at a severity above 0."""
+def expected(sides: dict[str, tuple[str, ...]], severity: float) -> list[dict[str, str | None]]:
+    """Every finding that can be planted, by side, and what a mass shows, of the whole head: present where it was planted at a severity
+    above 0. Shine-through is no finding: it is there to be told apart."""
+    by_side = [(name, side, side in sides.get(name, ())) for name in (*FINDINGS, "acute_infarct", "chronic_infarct") for side in SIDES]
+    whole = [(name, None, "mass" in sides) for name in ("mass_effect", "abnormal_enhancement")]
     return [
-        {"name": name, "side": side, "value": "present" if severity > 0 and side in sides.get(name, ()) else "absent"}
-        for name in FINDINGS
-        for side in SIDES
+        {"name": name, "side": side, "value": "present" if severity > 0 and planted else "absent"}
+        for name, side, planted in by_side + whole
     ]

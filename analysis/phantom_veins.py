@@ -35,6 +35,13 @@ def vein_loss(head: Head, seed: int) -> np.ndarray:
     return loss
 
 
+def sinus_share(head: Head) -> np.ndarray:
+    """How much of each voxel the superior sagittal sinus fills, 0 to 1."""
+    share = np.zeros(SHAPE, np.float32)
+    _paint(share, _sinus(head), SINUS_RADIUS_MM, 1.0)
+    return share
+
+
 def _courses(random: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
     """|x| and depth of the points of each vein of one sulcus: the one that runs along it, then those that come up to it."""
     across = np.arange(*ALONG_MM, STEP_MM)

@@ -17,6 +17,8 @@ TITLES = {
     "cst_flair": say("Corticospinal tract on FLAIR"),
     "motor_band": say("Motor band sign"),
     "white_matter_lesions": say("Lesions of the white matter"),
+    "infarct": say("Infarct"),
+    "mass": say("Signs of a mass"),
 }
 SERIES_NAMES = {
     "t1": say("T1"), "t1_contrast": say("T1 with contrast"), "flair": say("FLAIR"), "t2": say("T2"), "swi": say("SWI"),
@@ -217,6 +219,18 @@ def _lesions(outcome: Outcome) -> Words:
     return joined([*parts, say("lying as in multiple sclerosis: {verdict}", verdict=_verdict(outcome.findings[0]))], "; ")
 
 
+def _infarct(outcome: Outcome) -> Words:
+    found = {name: tuple(one for one in outcome.findings if one.name == name) for name in ("acute_infarct", "chronic_infarct")}
+    return say("acute: {acute}; old: {old}", acute=_by_side(found["acute_infarct"]), old=_by_side(found["chronic_infarct"]))
+
+
+def _mass(outcome: Outcome) -> Words:
+    shift = outcome.measurements[0]
+    effect, enhancement = outcome.findings
+    return say("shift of the midline {shift:.1f} ± {error:.1f} mm; mass effect: {effect}; abnormal enhancement: {enhancement}",
+               shift=shift.value, error=shift.uncertainty, effect=_verdict(effect), enhancement=_verdict(enhancement))  # fmt: skip
+
+
 SENTENCES = {
     "brain_volumes": _volumes,
     "brainstem": _brainstem,
@@ -228,5 +242,7 @@ SENTENCES = {
     "cst_flair": _tract_brightness,
     "motor_band": _band,
     "white_matter_lesions": _lesions,
+    "infarct": _infarct,
+    "mass": _mass,
     "image_quality": _quality,
 }

@@ -17,7 +17,8 @@ MIMICS = {
     "cord_compression": say("compression of the cervical cord"),
     "mass_effect": say("tumour"),
     "ms_like_pattern": say("lesions like those of multiple sclerosis"),
-    "acute_infarct": say("infarct"),
+    "acute_infarct": say("acute infarct"),
+    "chronic_infarct": say("old infarct"),
 }
 
 

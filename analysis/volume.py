@@ -65,7 +65,8 @@ class Diffusion:
     """A diffusion series on one grid.
 
     `array` (slice, row, column, volume), float32. `b_values_s_mm2` (volume,), 0 where no gradient was on. `b_vectors_lps`
-    (volume, 3), unit length in patient space, zero where b is 0. Volumes that the scanner derived (trace, ADC, FA) are not in it.
+    (volume, 3), unit length in patient space, zero where b is 0. Volumes that the scanner derived (trace, ADC, FA) are
+    not in it, but for a series of b = 0 and trace images: there the trace images have no direction, and vectors of zeros.
     `reversed_b_zero`: an image without weighting that was encoded in the opposite direction along `phase_axis` of the array (1 rows, 2
     columns), on a grid of its own; both None where the study has none.
     """

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from analysis.words import say
 from node.contrast import bounds
 from node.errors import StudyError
-from node.frames import Frame, functional_group, is_enhanced
+from node.frames import Frame, functional_group, has_trace_and_b_zero, is_enhanced
 from node.stack import stack_of
 from node.study import Series
 
@@ -24,6 +24,8 @@ from node.study import Series
 def source_frames(frames: Sequence[Frame], role: str) -> list[Frame]:
     """The magnitude frames that the scanner measured, of the echo that the role wants; StudyError where they are no even stack."""
     measured = [frame for frame in frames if not frame.is_derived and frame.component == "magnitude"]
+    if not measured and role == "dwi" and has_trace_and_b_zero(frames):
+        measured = [frame for frame in frames if frame.component == "magnitude"]
     if not measured:
         raise StudyError(say("the series holds no magnitude image that the scanner measured, only phase or derived ones"))
     echoes = sorted({round(frame.echo_time_ms, 2) for frame in measured if frame.echo_time_ms is not None})

@@ -52,10 +52,10 @@ def _diffusion(physics: Physics) -> Contrast | None:
     directed = [gradient.b_vector_lps for gradient in weighted if gradient.b_vector_lps is not None]
     directions = len({tuple(np.round(vector * np.sign(vector[np.argmax(np.abs(vector))]), 2).tolist()) for vector in directed})
     if "TRACEW" in physics.tokens or all(gradient.is_trace for gradient in weighted):
-        return Contrast("other", say(
-            "trace-weighted diffusion, b {values} s/mm²: computed by the scanner, without directions",
-            values=_listed(values),
-        ))
+        trace = say("trace-weighted diffusion, b {values} s/mm²: computed by the scanner, without directions", values=_listed(values))
+        if min(values) >= bounds()["dwi"]["b_least"]:
+            return Contrast("other", trace)
+        return Contrast("dwi", trace, (say("without directions there is no tensor: only infarcts are looked for"),))
     problems = ()
     if directed and directions < bounds()["dwi"]["directions_for_tensor"]:
         few = say("only {directions} directions of diffusion: a tensor needs at least six", directions=directions)

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from analysis.words import say
 from node.errors import StudyError
-from node.gradients import NO_GRADIENT, Gradient, gradient_of, siemens_csa
+from node.gradients import NO_GRADIENT, SMALLEST_B_S_MM2, Gradient, gradient_of, siemens_csa
 from node.study import Instance, Series
 
 LARGEST_RESIDUAL_VOXELS = 0.1
@@ -218,6 +218,12 @@ def _map(position: Sequence[float], orientation: Sequence[float], spacing: Seque
     matrix[:3, 0] = normal / np.linalg.norm(normal) * (float(thickness) if thickness else 1.0)
     matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = rows, columns, [float(number) for number in position]
     return matrix
+
+
+def has_trace_and_b_zero(frames: Sequence[Frame]) -> bool:
+    """Whether images that the scanner computed make a series of their own: trace images, and what they are compared with."""
+    values = [frame.b_value_s_mm2 for frame in frames]
+    return None not in values and min(values, default=1.0) < SMALLEST_B_S_MM2 <= max(values, default=0.0)
 
 
 def _is_derived(image_type: Sequence[str] | None, gradient: Gradient) -> bool:

@@ -55,6 +55,8 @@ STRUCTURES = {
     "motor_band_lateral": say("lateral part (face)"), "cervical_cord": say("cervical cord"), "cord_level": say("level of the cord"),
     "cord_compression": say("flattest part of the cord"), "cord_t2_hyperintensity": say("bright signal in the cord"),
     "white_matter_lesion": say("lesion of the white matter"),
+    "acute_infarct": say("acute infarct"), "chronic_infarct": say("old infarct"), "lateral_ventricle": say("lateral ventricle"),
+    "dark_region": say("dark region"), "enhancing_region": say("enhancing region"),
 }  # fmt: skip
 
 
@@ -101,6 +103,8 @@ _CORTEX = View(AXIAL, "precentral_gyrus", close=True, map="thickness")
 _BANDS = tuple(View(AXIAL, f"motor_band_{part}", close=True) for part in ("medial", "intermediate", "lateral"))
 _FLAIR = View(CORONAL, level="plic"), View(AXIAL, level="subcortical"), View(AXIAL, level="plic")
 _LESIONS = View(AXIAL), View(CORONAL), View(SAGITTAL)
+_INFARCT = View(AXIAL, "acute_infarct"), View(CORONAL, "acute_infarct"), View(AXIAL, "acute_infarct", map="md")
+_OLD = View(AXIAL, "chronic_infarct"), View(CORONAL, "chronic_infarct"), View(SAGITTAL, "chronic_infarct")
 _CALLOSUM = View(AXIAL, "callosal_motor_segment", map="fa")
 PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     "precentral_gyrus": (
@@ -122,6 +126,8 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
         (View(CORONAL, level="plic", map="fa"), View(AXIAL, level="plic", map="fa"), View(AXIAL, level="plic", map="md")),
         (View(CORONAL, shows="tracks"), View(SAGITTAL, side="right", shows="tracks"), View(SAGITTAL, side="left", shows="tracks")),
     ),
+    "infarct": (_INFARCT, _bare(_INFARCT), _OLD),
+    "mass": ((View(AXIAL), View(CORONAL), View(AXIAL, "enhancing_region")),),
     "callosum_diffusion": ((View(SAGITTAL, map="fa"), _CALLOSUM, replace(_CALLOSUM, plane=CORONAL)),),
 }
 DEFAULT: tuple[tuple[View, ...], ...] = ((View(AXIAL), View(CORONAL), View(SAGITTAL)),)
@@ -212,7 +218,8 @@ class Illustrator:
         image, _ = self.grounds.of(role)
         points = np.concatenate([scene.points(mask, image) for mask in masks])
         at_mm = float(np.median(points @ view.plane.axes[2])) if view.middle else largest_section_mm(points, view.plane)
-        around = np.concatenate([scene.points(mask, image) for mask in scene.chosen(replace(view, name="", level=""))])
+        others = [mask for mask in scene.chosen(replace(view, name="", level="")) if mask.role == role]
+        around = np.concatenate([scene.points(mask, image) for mask in others or masks])
         box = box_around(around, view.plane) if view.close else self.grounds.head(role, view.plane)
         picture, scale = self._ground(view, role, at_mm, box)
         lines, key = self._over(view, scene, role, at_mm, box)
@@ -281,7 +288,7 @@ class _Scene:
 
     def chosen(self, view: View) -> list[Mask]:
         """What the view is about; where its level is not there, all levels."""
-        role = next((mask.role for mask in self.outcome.masks), "")
+        role = next((mask.role for mask in self.outcome.masks if view.name in ("", mask.name)), "")
         held = [one for one in self.outcome.masks if one.role == role and one.array.any() and view.side in ("", one.side)]
         held = [one for one in held if view.name in ("", one.name)]
         return [one for one in held if view.level == one.level] or held if view.level else held

@@ -55,13 +55,15 @@ class Protocol:
 
 PROTOCOLS = {
     "t1": Protocol(2, "PHANTOM T1 3D MPRAGE sag", ("M", "NORM"), ("GR", "IR"), ("SP", "MP"), 2300.0, 2.98, 900.0, 9.0, 1, "tfl3d"),
+    "t1_contrast": Protocol(
+        6, "PHANTOM T1 3D MPRAGE sag contrast", ("M", "NORM"), ("GR", "IR"), ("SP", "MP"), 2300.0, 2.98, 900.0, 9.0, 1, "tfl3d"),
     "flair": Protocol(3, "PHANTOM FLAIR 3D sag", ("M", "NORM"), ("SE", "IR"), ("SK", "MP"), 5000.0, 390.0, 1800.0, 120.0, 251, "spcir"),
     "swi": Protocol(4, "PHANTOM SWI 3D tra", ("M", "SWI"), ("GR",), ("SP",), 28.0, 20.0, None, 15.0, 1, "swi3d"),
-    "cord_t2": Protocol(6, "PHANTOM T2 3D SPACE cervical sag", ("M", "NORM"), ("SE",), ("SK", "SP"), 1500.0, 120.0, None, 120.0, 60, "spc",
+    "cord_t2": Protocol(7, "PHANTOM T2 3D SPACE cervical sag", ("M", "NORM"), ("SE",), ("SK", "SP"), 1500.0, 120.0, None, 120.0, 60, "spc",
                         "CSPINE"),
-    "cord_t2_sagittal": Protocol(7, "PHANTOM T2 TSE cervical sag", ("M", "NORM"), ("SE",), ("SK", "SP"), 3500.0, 100.0, None, 150.0, 20,
+    "cord_t2_sagittal": Protocol(8, "PHANTOM T2 TSE cervical sag", ("M", "NORM"), ("SE",), ("SK", "SP"), 3500.0, 100.0, None, 150.0, 20,
                                  "tse2d", "CSPINE", 3.0),
-}
+}  # fmt: skip
 
 
 def write_phantom(
@@ -168,6 +170,8 @@ def _series_header(volume: Volume, protocol: Protocol, study: Dataset) -> Datase
     ds.RepetitionTime, ds.EchoTime, ds.FlipAngle = protocol.tr_ms, protocol.te_ms, protocol.flip_deg
     if protocol.ti_ms is not None:
         ds.InversionTime = protocol.ti_ms
+    if protocol is PROTOCOLS["t1_contrast"]:
+        ds.ContrastBolusAgent = "computed"
     ds.EchoTrainLength, ds.EchoNumbers, ds.NumberOfAverages = protocol.train, 1, 1
     ds.MagneticFieldStrength, ds.ImagingFrequency = FIELD_T, IMAGING_MHZ
     slice_mm, row_mm, column_mm = volume.spacing_mm

@@ -17,7 +17,7 @@ from analysis.examination import ROLES
 from analysis.words import joined, say
 from node.contrast import Contrast, bounds, contrast_of, speaks_of
 from node.errors import StudyError
-from node.frames import why_no_frames
+from node.frames import has_trace_and_b_zero, why_no_frames
 from node.physics import Physics, physics_of
 from node.protocol import protocol_of, scanner_of
 from node.stack import Stack, stack_of, stack_of_mosaic
@@ -124,7 +124,7 @@ def _why_no_source_image(physics: Physics, stack: Stack) -> str | None:
         return say("a map that the scanner computed ({kinds})", kinds=joined(sorted(physics.tokens & MAPS)))
     if "magnitude" not in physics.components:
         return say("a {components} image, no magnitude", components=joined(sorted(physics.components), " and "))
-    if physics.frames and all(frame.is_derived for frame in physics.frames):
+    if physics.frames and all(frame.is_derived for frame in physics.frames) and not has_trace_and_b_zero(physics.frames):
         return say("derived diffusion images (trace or map) without the images they were computed from")
     if physics.is_angiography:
         return say("an angiography: flow, not tissue")

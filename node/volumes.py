@@ -207,11 +207,23 @@ def _diffusion(scan: _Scan) -> Diffusion:
     agreed = [_agreed(number, one, other) for number, (one, other) in enumerate(zip(scan.table, stated, strict=True))]
     kept = [number for number, gradient in enumerate(agreed) if _is_measured(gradient, scan.sources[number])]
     if not any(agreed[number].is_weighted for number in kept):
+        kept = _trace_volumes(agreed, scan.sources)
+    if not kept:
         raise StudyError(say("the diffusion series gives no direction of diffusion, neither in the standard's tags nor in the vendor's"))
     values = np.array([agreed[number].b_value_s_mm2 if agreed[number].is_weighted else 0.0 for number in kept])
-    vectors = np.array([agreed[number].b_vector_lps if agreed[number].is_weighted else np.zeros(3) for number in kept])
+    vectors = np.array([np.zeros(3) if agreed[number].b_vector_lps is None else agreed[number].b_vector_lps for number in kept])
     chosen = scan.array if len(kept) == scan.array.shape[3] else np.ascontiguousarray(scan.array[..., kept])
     return Diffusion(chosen, scan.lps_from_index, values, vectors)
+
+
+def _trace_volumes(agreed: Sequence[Gradient], sources: Sequence[Frame | None]) -> list[int]:
+    """The volumes of a series of b = 0 and trace images: one weighted volume of each b-value, or all of them marked as computed by the
+    scanner. None of them where it is no such series: there the directions have been lost."""
+    weighted = [number for number, gradient in enumerate(agreed) if gradient.is_weighted]
+    marked = all(agreed[number].is_trace or (sources[number] is not None and sources[number].is_derived) for number in weighted)
+    single = len({round(agreed[number].b_value_s_mm2, -1) for number in weighted}) == len(weighted)
+    is_trace = bool(weighted) and len(weighted) < len(agreed) and (marked or single)
+    return list(range(len(agreed))) if is_trace and all(agreed[number].b_vector_lps is None for number in weighted) else []
 
 
 def _is_measured(gradient: Gradient, source: Frame | None) -> bool:

@@ -26,6 +26,8 @@ INTERFACE = {  # what INTERFACES promises of the markers that exist
     "cst_flair": {"cst_flair_contrast"},
     "white_matter_lesions": {"lesion_count", "lesion_volume"},
     "motor_band": {"motor_band_contrast", "motor_band_score"},
+    "infarct": {"acute_infarct_volume"},
+    "mass": {"midline_shift"},
     "precentral_gyrus": {"precentral_volume", "precentral_thickness", "postcentral_thickness", "precentral_postcentral_ratio"},
     "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry", "cst_volume"},
     "callosum_diffusion": {"callosal_motor_fa", "callosal_motor_md", "control_fa"},

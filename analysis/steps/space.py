@@ -120,6 +120,13 @@ class Placement:
         index = np.tensordot(matrix[:3, :3], lps, axes=1) + matrix[:3, 3].reshape(3, 1, 1, 1)
         return ndimage.map_coordinates(self.template_lps[axis], index, order=1, mode="nearest")
 
+    def mirrored_lps(self, grid: Volume) -> np.ndarray:
+        """Where the place on the other side of the head lies for the voxels of a grid of the patient, by the affine part: shape (3, slice,
+        row, column), mm."""
+        mirror = np.linalg.inv(self.template_from_lps) @ np.diag([-1.0, 1.0, 1.0, 1.0]) @ self.template_from_lps
+        linear, shift = mirror[:3, :3].astype(np.float32), mirror[:3, 3].astype(np.float32)
+        return np.tensordot(linear, lps_grid(grid), axes=1) + shift.reshape(3, 1, 1, 1)
+
     def layer_on(self, name: str, grid: Volume) -> np.ndarray:
         """A layer of the template on a grid of the patient, linear, by way of the 2 mm grid that both were aligned on."""
         layer = atlas.template()[name]

@@ -65,7 +65,11 @@ def test_the_truth_follows_the_severity_and_stays_on_its_side(name):
 def test_what_is_expected_says_every_finding_and_side():
     made = truth(tuple(f"{name}:left" for name in FINDINGS), 0.5)
     said = {(f["name"], f["side"]): f["value"] for f in made["findings_expected"]}
-    assert said == {(name, side): "present" if side == "left" else "absent" for name in FINDINGS for side in ("left", "right")}
+    planted = {(name, side): "present" if side == "left" else "absent" for name in FINDINGS for side in ("left", "right")}
+    assert {key: said[key] for key in planted} == planted
+    others = {(name, side) for name in ("acute_infarct", "chronic_infarct") for side in ("left", "right")}
+    others |= {("mass_effect", None), ("abnormal_enhancement", None)}
+    assert set(said) == set(planted) | others and {said[key] for key in others} == {"absent"}
     assert made["findings"] == [f"{name}:left" for name in FINDINGS]
     assert {f["value"] for f in truth((), 0.0)["findings_expected"]} == {"absent"}
 
@@ -154,3 +158,34 @@ def test_fibres_run_across_in_the_callosum_and_up_in_the_tract():
         along = fibres.tensor[:3, region].mean(axis=1)
         assert along.argmax() == axis
         assert along[axis] > 1.5 * np.delete(along, axis).max()
+
+
+def test_infarcts_and_a_mass_stand_in_the_truth_and_leave_other_heads_as_they_are():
+    whole = phantom(("acute_infarct:left", "chronic_infarct:right", "mass:right"), 1.0, seed=3, roles=()).truth
+    half = phantom(("acute_infarct:left", "mass:right"), 0.5, seed=3, roles=()).truth
+    kinds = {one["kind"]: one for one in whole["foci"]}
+    assert {(kind, one["side"]) for kind, one in kinds.items()} == {
+        ("acute_infarct", "left"), ("chronic_infarct", "right"), ("mass", "right")
+    }  # fmt: skip
+    assert kinds["acute_infarct"]["middle_lps_mm"][0] > 5 and kinds["mass"]["middle_lps_mm"][0] < -5
+    (full_ml,), (half_ml,), (none_ml,) = (values(made, "infarct", "acute_infarct_volume") for made in (whole, half, truth((), 0.0)))
+    assert full_ml == pytest.approx(2 * half_ml, rel=0.1) and 7 < full_ml < 14 and none_ml == 0
+    shifts = [values(made, "mass", "midline_shift")[0] for made in (truth((), 0.0), half, whole)]
+    assert shifts[2] > shifts[1] + 1 and shifts[2] > shifts[0] + 2
+    said = {(one["name"], one["side"]): one["value"] for one in whole["findings_expected"]}
+    assert said["acute_infarct", "left"] == said["chronic_infarct", "right"] == said["mass_effect", None] == "present"
+    assert said["acute_infarct", "right"] == said["cst_degeneration", "left"] == "absent"
+    assert truth((), 0.0)["foci"] == []
+
+
+def test_an_acute_infarct_is_bright_where_diffusion_is_low_and_shine_through_where_it_is_not():
+    made = phantom(("acute_infarct:left", "shine_through:right"), 1.0, seed=3, roles=("dwi",), coarseness=COARSE, noise=0.0)
+    image = made.images["dwi"]
+    adc, bright = {}, {}
+    for focus in made.truth["foci"]:
+        at = np.linalg.solve(image.lps_from_index, [*focus["middle_lps_mm"], 1.0])[:3]
+        signal = image.array[tuple(np.round(at).astype(int))]
+        b_zero, weighted = signal[image.b_values_s_mm2 == 0].mean(), np.exp(np.log(signal[image.b_values_s_mm2 > 0]).mean())
+        adc[focus["kind"]], bright[focus["kind"]] = np.log(b_zero / weighted), weighted / COUNTS
+    assert adc["acute_infarct"] == pytest.approx(0.45, abs=0.05) and adc["shine_through"] == pytest.approx(1.0, abs=0.05)
+    assert min(bright.values()) > 0.36 > 0.5 * np.exp(-0.76) * 1.3

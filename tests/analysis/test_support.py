@@ -136,8 +136,8 @@ def test_mimics_are_said_to_be_seen_or_left_to_the_reader():
         Finding("ms_like_pattern", "present", concepts.MOTOR_BAND_SIGN, concepts.BRAIN),
         Finding("acute_infarct", "absent", concepts.MOTOR_BAND_SIGN, concepts.BRAIN)))  # fmt: skip
     (said,) = [one for one in summary_of([lesions], support_of([lesions])) if one.startswith("Other causes")]
-    assert said == ("Other causes: found: lesions like those of multiple sclerosis; not found: infarct; not assessed, to be excluded by "
-                    "reading the images: compression of the cervical cord, tumour.")  # fmt: skip
+    assert said == ("Other causes: found: lesions like those of multiple sclerosis; not found: acute infarct; not assessed, to be excluded "
+                    "by reading the images: compression of the cervical cord, tumour, old infarct.")  # fmt: skip
 
 
 def test_what_did_not_come_is_said_in_its_own_words():

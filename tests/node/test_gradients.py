@@ -172,8 +172,18 @@ def test_a_trace_among_the_directions_is_left_out(tmp_path, scanner, name):
     check(tmp_path, files(scanner, tmp_path, name, gradients), gradients[:-1])
 
 
-def test_a_series_of_derived_images_alone_is_refused(tmp_path, scanner):
+@pytest.mark.parametrize("name", ["siemens public", "philips"])
+@pytest.mark.parametrize("image_type", [("DERIVED", "PRIMARY", "DIFFUSION", "TRACEW"), ("ORIGINAL", "PRIMARY", "OTHER")])
+def test_b_zero_and_a_trace_image_are_read_without_directions(tmp_path, scanner, name, image_type):
     gradients = [(0.0, np.zeros(3)), (1000.0, np.zeros(3))]
+    pictures = files(scanner, tmp_path, name, gradients, ImageType=list(image_type))
+    image = image_of(read_study(tmp_path).series[0], "dwi")
+    assert isinstance(image, Diffusion) and image.b_values_s_mm2.tolist() == [0, 1000] and not image.b_vectors_lps.any()
+    assert all(np.abs(image.array[..., number] - picture).sum() == 0 for number, picture in enumerate(pictures[:2]))
+
+
+def test_trace_images_without_b_zero_are_refused(tmp_path, scanner):
+    gradients = [(500.0, np.zeros(3)), (1000.0, np.zeros(3))]
     files(scanner, tmp_path, "siemens public", gradients, ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW"])
     with pytest.raises(StudyError):
         image_of(read_study(tmp_path).series[0], "dwi")

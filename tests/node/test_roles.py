@@ -245,12 +245,22 @@ def test_reversed_b0_is_no_diffusion_series(scanner):
     assert (decision.role, "b = 0 only" in decision.why) == ("other", True)
 
 
-def test_trace_alone_is_no_diffusion_series(scanner):
-    series = weighted(scanner, "standard", [(0.0, None), (1000.0, None)])
+@pytest.mark.parametrize(("b_values", "role"), [((0.0, 1000.0), "dwi"), ((1000.0,), "other"), ((500.0, 1000.0), "other")])
+def test_trace_images_are_a_diffusion_series_where_b_zero_is_with_them(scanner, b_values, role):
+    series = weighted(scanner, "standard", [(b, None) for b in b_values])
     for instance in series.instances:
         instance.header.ImageType = ["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW"]
     decision = decide(series)
-    assert decision.role == "other" and not decision.usable
+    assert decision.role == role and decision.usable == (role == "dwi")
+    assert role == "other" or "only infarcts are looked for" in " ".join(decision.problems)
+
+
+def test_directions_come_before_trace_images(scanner):
+    trace = weighted(scanner, "standard", [(0.0, None), (1000.0, None)])
+    for instance in trace.instances:
+        instance.header.ImageType = ["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW"]
+    directed = decide(weighted(scanner, "standard", [(0.0, None), *directions(12)]))
+    assert choose([decide(trace), directed])["dwi"] is directed.series
 
 
 BOLD = {"ScanningSequence": ["EP", "GR"], "MRAcquisitionType": "2D", "RepetitionTime": 2000, "EchoTime": 30, "FlipAngle": 80}
