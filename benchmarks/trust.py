@@ -1,6 +1,7 @@
 """How far the markers' numbers lie from the truth, and from themselves: the figures of their *Trust* lines.
 
-    python benchmarks/trust.py phantom [--seeds 11,12] [--severities 0,0.5,1] [--findings NAME,…] [--roles t1,dwi] [--vary] [--jobs 2]
+    python benchmarks/trust.py phantom [--seeds 11,12] [--severities 0,0.5,1] [--findings NAME,…] [--roles t1,dwi]
+                                       [--markers NAME,…] [--vary] [--jobs 2]
     python benchmarks/trust.py retest T1.nii.gz                                    the same head on tilted, shifted and coarser grids
 
 `phantom`: planted against measured, and what was found where nothing was planted. `--vary` gives every seed another noise and other voxels.
@@ -35,7 +36,7 @@ PLANTED = "cst_degeneration:left,motor_cortex_atrophy,brainstem_atrophy,cst_hype
 
 @dataclass(frozen=True)
 class Head:
-    """One phantom to be made: `noise` and `coarseness` as in `analysis.phantom`."""
+    """One phantom to be made: `noise` and `coarseness` as in `analysis.phantom`. `markers`: those to measure, all where it is empty."""
 
     seed: int
     severity: float
@@ -43,6 +44,7 @@ class Head:
     roles: tuple[str, ...]
     noise: float = 1.0
     coarseness: float = 1.0
+    markers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"seed {self.seed} severity {self.severity:g} noise {self.noise:.2f} voxels {self.coarseness:.2f}"
@@ -72,7 +74,9 @@ def measured(head: Head) -> Result:
     )
     expected = {(one["name"], one["side"]): one["value"] for one in made.truth["findings_expected"]}
     values, verdicts, lines = {}, {}, []
-    for outcome in analyse(Examination(made.images, PATIENT, norms=norms()), markers(), time.monotonic):
+    chosen = [one for one in markers() if one.name in (head.markers or (one.name,))]
+    images = {name.removesuffix("_sagittal"): image for name, image in made.images.items()}  # of the two series of a neck one is made
+    for outcome in analyse(Examination(images, PATIENT, norms=norms()), chosen, time.monotonic):
         truth = {(m["name"], m["side"], m["level"]): m["value"] for m in made.truth["measurements"].get(outcome.marker, [])}
         lines.append(f"{head} {outcome.marker}: {outcome.outcome} {outcome.reason or ''}, {outcome.seconds:.0f} s")
         for m in outcome.measurements:
@@ -189,6 +193,7 @@ def main() -> None:
     one.add_argument("--severities", default="0,1")
     one.add_argument("--findings", default=PLANTED)
     one.add_argument("--roles", default="t1,flair,swi,dwi")
+    one.add_argument("--markers", default="", help="those to measure; without it all")
     one.add_argument("--vary", action="store_true", help="another noise and other voxels for every seed")
     one.add_argument("--jobs", type=int, default=1)
     kinds.add_parser("retest").add_argument("t1")
@@ -197,7 +202,9 @@ def main() -> None:
         what = tuple(options.findings.split(",")), tuple(options.roles.split(","))
         severities = [float(one) for one in options.severities.split(",")]
         heads = [
-            Head(seed, severity, *what, *(varied(seed) if options.vary else ())) for seed in options.seeds for severity in severities
+            Head(seed, severity, *what, *(varied(seed) if options.vary else (1.0, 1.0)), tuple(filter(None, options.markers.split(","))))
+            for seed in options.seeds
+            for severity in severities
         ]
         phantom_tables(heads, options.jobs)
     else:
