@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from analysis.words import Words, say
+
 Side = Literal["left", "right"]
 Verdict = Literal["present", "absent", "indeterminate", "not assessed"]
 
@@ -98,8 +100,29 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How a finding was seen to work: it was found in `hits` of `ill` that had it and in `false` of `well` that had not; `on`: on what."""
+
+    hits: int
+    ill: int
+    false: int
+    well: int
+    on: str
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.hits <= self.ill and 0 <= self.false <= self.well):
+            raise ValueError(f"{self.hits} of {self.ill} and {self.false} of {self.well} cannot have been found")
+
+    @property
+    def words(self) -> Words:
+        return say("tested on {on}: found in {hits} of {ill} that had it and in {false} of {well} that had not", on=self.on, hits=self.hits,
+                   ill=self.ill, false=self.false, well=self.well)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Finding:
-    """A qualitative statement. `reason` is needed where the value is not `present` or `absent`."""
+    """A qualitative statement. `reason` is needed where the value is not `present` or `absent`; `accuracy` is given by what screens for
+    another disease, whose reader must know what "absent" is worth."""
 
     name: str
     value: Verdict
@@ -109,6 +132,7 @@ class Finding:
     grade: int | None = None
     reason: str | None = None
     level: str | None = None
+    accuracy: Accuracy | None = None
 
     def __post_init__(self) -> None:
         if self.value in ("indeterminate", "not assessed") and not self.reason:

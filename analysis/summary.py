@@ -12,13 +12,14 @@ from analysis.sentence import SERIES_NAMES, SIDES, title_of
 from analysis.support import Line, Support
 from analysis.words import Words, joined, say
 
-# What an MRI is there to exclude, by the finding that says whether it was seen.
+# What an MRI is there to exclude, by the findings that say whether a sign of it was seen.
 MIMICS = {
-    "cord_compression": say("compression of the cervical cord"),
-    "mass_effect": say("tumour"),
-    "ms_like_pattern": say("lesions like those of multiple sclerosis"),
-    "acute_infarct": say("acute infarct"),
-    "chronic_infarct": say("old infarct"),
+    say("compression of the cervical cord"): ("cord_compression",),
+    say("bright signal in the cervical cord"): ("cord_t2_hyperintensity",),
+    say("signs of a tumour"): ("mass_effect", "abnormal_enhancement"),
+    say("lesions like those of multiple sclerosis"): ("ms_like_pattern",),
+    say("acute infarct"): ("acute_infarct",),
+    say("old infarct"): ("chronic_infarct",),
 }
 
 
@@ -63,18 +64,18 @@ def _not_assessed(support: Support) -> Words | None:
 
 
 def _mimics(outcomes: Sequence[Outcome]) -> Words:
-    """The first task of MRI in suspected ALS, and how far it was done here."""
-    values: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        for finding in outcome.findings:
-            values.setdefault(finding.name, []).append(finding.value)
-    seen = [words for name, words in MIMICS.items() if "present" in values.get(name, ())]
-    clear = [words for name, words in MIMICS.items() if values.get(name) and set(values[name]) == {"absent"}]
-    unread = [words for name, words in MIMICS.items() if words not in (*seen, *clear)]
-    parts = [say("found: {names}", names=joined(seen))] if seen else []
-    parts += [say("not found: {names}", names=joined(clear))] if clear else []
-    parts += [say("not assessed, to be excluded by reading the images: {names}", names=joined(unread))] if unread else []
-    return say("Other causes: {parts}.", parts=joined(parts, "; "))
+    """The first task of MRI in suspected ALS, and how far it was done here. A screen clears nobody."""
+    seen: dict[str, list[Words]] = {}
+    for words, names in MIMICS.items():
+        values = {finding.value for outcome in outcomes for finding in outcome.findings if finding.name in names}
+        seen.setdefault(next((one for one in ("present", "indeterminate", "absent") if one in values), "not assessed"), []).append(words)
+    said = {
+        "present": say("flagged: {names}", names=joined(seen.get("present", ()))),
+        "indeterminate": say("unclear: {names}", names=joined(seen.get("indeterminate", ()))),
+        "absent": say("not flagged, which does not exclude them: {names}", names=joined(seen.get("absent", ()))),
+        "not assessed": say("not assessed, to be excluded by reading the images: {names}", names=joined(seen.get("not assessed", ()))),
+    }
+    return say("Other causes: {parts}.", parts=joined((words for value, words in said.items() if value in seen), "; "))
 
 
 def _limited(outcomes: Sequence[Outcome], problems: Sequence[str]) -> Words | None:

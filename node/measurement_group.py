@@ -151,6 +151,8 @@ def finding_item(finding: Finding, language: Language) -> Dataset:
     if finding.reason:
         name = concepts.NOT_ASSESSED if finding.value == "not assessed" else concepts.COMMENT
         children.append(text(name, language(finding.reason), "HAS PROPERTIES"))
+    if finding.accuracy:
+        children.append(text(concepts.COMMENT, language(finding.accuracy.words), "HAS PROPERTIES"))
     if children:
         item.ContentSequence = ContentSequence(children)
     return item

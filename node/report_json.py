@@ -106,7 +106,8 @@ def _measurement(one: Measurement) -> dict[str, Any]:
 
 def _finding(one: Finding) -> dict[str, Any]:
     said = {"name": one.name, "side": one.side, "level": one.level, "value": one.value, "grade": one.grade}
-    return {**said, "reason": one.reason}
+    accuracy = dict(vars(one.accuracy)) if one.accuracy else None
+    return {**said, "reason": one.reason, "accuracy": accuracy}
 
 
 def _gap(one: Gap) -> dict[str, Any]:

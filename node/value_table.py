@@ -177,7 +177,9 @@ def finding_line(paper: Paper, findings: Sequence[Finding]) -> Paragraph:
         said = escape(paper.words(joined([where, verdict], " ") if where else verdict))
         reason = f' <font color="{_code(SOFT)}">({escape(paper.words(one.reason))})</font>' if one.reason else ""
         parts.append(f'<font color="{_code(color)}">{mark} <b>{said}</b></font>{reason}')
-    return Paragraph(f'<font color="{_code(TITLE)}">{name}:</font> {"; ".join(parts)}', STYLES["cell"])
+    accuracy = dict.fromkeys(one.accuracy for one in findings if one.accuracy and one.value != "not assessed")
+    known = "".join(f' <font color="{_code(SOFT)}">[{escape(paper.words(one.words))}]</font>' for one in accuracy)
+    return Paragraph(f'<font color="{_code(TITLE)}">{name}:</font> {"; ".join(parts)}{known}', STYLES["cell"])
 
 
 def quality_line(paper: Paper, findings: Sequence[Finding]) -> Paragraph:

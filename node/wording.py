@@ -67,9 +67,10 @@ def measurement_line(measurement: Measurement) -> str:
 def finding_line(finding: Finding) -> str:
     where = joined(_present(finding.concept.meaning, finding.side, finding.level and level_words(finding.level)))
     verdict = finding.value if finding.grade is None else joined([finding.value, say("grade {grade}", grade=finding.grade)])
-    if not finding.reason:
+    said = _present(finding.reason, finding.accuracy.words if finding.accuracy and finding.value != "not assessed" else None)
+    if not said:
         return say("{where}: {verdict}", where=where, verdict=verdict)
-    return say("{where}: {verdict} ({reason})", where=where, verdict=verdict, reason=finding.reason)
+    return say("{where}: {verdict} ({reason})", where=where, verdict=verdict, reason=joined(said, "; "))
 
 
 def _present(*parts: str | None) -> list[str]:

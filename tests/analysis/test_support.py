@@ -9,7 +9,7 @@ import pytest
 
 from analysis import concepts
 from analysis.marker import markers
-from analysis.outcome import MEASURED, NOT_MEASURABLE, Finding, Measurement, Outcome, Reference
+from analysis.outcome import MEASURED, NOT_MEASURABLE, Accuracy, Finding, Measurement, Outcome, Reference
 from analysis.summary import summary_of
 from analysis.support import ANISOTROPY_AREA, WEIGHTS, Ratio, line_words, ratio_of_shares, shifted, strength, support_of
 from analysis.words import say
@@ -134,10 +134,15 @@ def test_the_summary_is_short_and_speaks_of_every_finding(values):
 def test_mimics_are_said_to_be_seen_or_left_to_the_reader():
     lesions = Outcome("white_matter_lesions", 1, MEASURED, findings=(
         Finding("ms_like_pattern", "present", concepts.MOTOR_BAND_SIGN, concepts.BRAIN),
-        Finding("acute_infarct", "absent", concepts.MOTOR_BAND_SIGN, concepts.BRAIN)))  # fmt: skip
+        Finding("acute_infarct", "absent", concepts.MOTOR_BAND_SIGN, concepts.BRAIN),
+        Finding("mass_effect", "absent", concepts.MASS_EFFECT, concepts.BRAIN),
+        Finding("abnormal_enhancement", "indeterminate", concepts.ABNORMAL_ENHANCEMENT, concepts.BRAIN, reason="a vessel is near")))
     (said,) = [one for one in summary_of([lesions], support_of([lesions])) if one.startswith("Other causes")]
-    assert said == ("Other causes: found: lesions like those of multiple sclerosis; not found: acute infarct; not assessed, to be excluded "
-                    "by reading the images: compression of the cervical cord, tumour, old infarct.")  # fmt: skip
+    assert said == (
+        "Other causes: flagged: lesions like those of multiple sclerosis; unclear: signs of a tumour; not flagged, which does not exclude "
+        "them: acute infarct; not assessed, to be excluded by reading the images: compression of the cervical cord, bright signal in the "
+        "cervical cord, old infarct."
+    )  # fmt: skip
 
 
 def test_what_did_not_come_is_said_in_its_own_words():
@@ -158,3 +163,11 @@ def test_a_line_says_the_figure_with_its_source_or_why_there_is_none():
     assert band == f"motor band sign on the left: present; {figure}"
     assert atrophy == "atrophy of the motor cortex: absent; no likelihood ratio was published"
     assert bright == "hyperintensity of the corticospinal tract: not assessed (the study has no such series)"
+
+
+def test_what_screens_for_another_disease_says_how_it_was_tested():
+    known = Accuracy(9, 10, 1, 20, on="computed heads")
+    assert known.words == "tested on computed heads: found in 9 of 10 that had it and in 1 of 20 that had not"
+    for wrong in ((11, 10, 0, 20), (1, 10, 21, 20)):
+        with pytest.raises(ValueError, match="cannot have been found"):
+            Accuracy(*wrong, on="computed heads")

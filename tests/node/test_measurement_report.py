@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
-from analysis.outcome import MEASURED, Finding, Measurement, Outcome
+from analysis.outcome import MEASURED, Accuracy, Finding, Measurement, Outcome
 from analysis.report import LIMITS
 from node.measurement_report import measurement_report
 from node.outline import outline_of, outline_points
@@ -131,11 +131,13 @@ def test_a_site_may_want_final_reports(scanner, result_study):
 def test_a_number_without_any_mask_is_said_as_text(scanner, result_study):
     case = result_study.case(scanner)
     count = Measurement("lesion_count", 0.0, "1", result_study.VOLUME, result_study.BRAIN, no_reference="no norm")
-    mass = Finding("mass", "absent", result_study.DEGENERATION, result_study.BRAIN)
+    known = Accuracy(9, 10, 1, 20, on="computed heads")
+    mass = Finding("mass", "absent", result_study.DEGENERATION, result_study.BRAIN, accuracy=known)
     lesions = Outcome("lesions", 1, MEASURED, measurements=(count,), findings=(mass,))
     ds, _ = made(case, replace(case.report, outcomes=(case.report.outcomes[1], lesions)))
     assert "Brain: lesion count 0 (no reference: no norm)" in [one.TextValue for one in everything(ds) if one.ValueType == "TEXT"]
     assert "Absent" in [one.ConceptCodeSequence[0].CodeMeaning for one in everything(ds) if one.ValueType == "CODE"]
+    assert known.words in [one.TextValue for one in everything(ds) if one.ValueType == "TEXT"]
     assert made(case, replace(case.report, outcomes=(lesions,)))[0] is None
 
 

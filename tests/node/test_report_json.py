@@ -44,6 +44,7 @@ def test_a_measurement_has_its_population_or_the_reason_why_not(scanner, result_
     assert asymmetry["reference"] is None and asymmetry["reason"] == result_study.WHY and asymmetry["side"] is None
     assert tract["findings"][0] == {
         "name": "cst_degeneration", "side": "left", "level": None, "value": "indeterminate", "grade": 1, "reason": "within the error",
+        "accuracy": None,
     }  # fmt: skip
     assert tract["gaps"] == [{"name": "cst_fa", "side": "left", "level": "pons", "reason": "the field of view ends above it"}]
     assert tract["notes"] == ["Two volumes were left out."]

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from analysis.concepts import CORTICOSPINAL_TRACT, CST_HYPERINTENSITY, MOTOR_BAND_SIGN, PRECENTRAL_GYRUS
-from analysis.outcome import MEASURED, Finding, Outcome
+from analysis.outcome import MEASURED, Accuracy, Finding, Outcome
 from analysis.report import LIMITS
 from analysis.support import support_of
 from node.provenance import encoded
@@ -116,6 +116,17 @@ def test_what_each_finding_weighs_is_said_with_its_source(scanner, result_study)
     assert lines[0].startswith("motor band sign on the left: present; likelihood ratio 6.73") and "10.1002/acn3.52066" in lines[0]
     assert lines[-1].endswith("likelihood ratio between\r\n  6.7 and 10.0.")
     assert max(len(line) for sentence in lines for line in sentence.split("\r\n")) <= 100, "viewers do not break the lines of a finding"
+
+
+def test_a_screen_says_how_well_it_was_seen_to_work(scanner, result_study):
+    case = result_study.case(scanner)
+    known = Accuracy(9, 10, 1, 20, on="computed heads")
+    screens = Outcome("cst_flair", 1, MEASURED, findings=tuple(
+        Finding("cst_hyperintensity", value, CST_HYPERINTENSITY, CORTICOSPINAL_TRACT, reason="no FLAIR", accuracy=known)
+        for value in ("absent", "not assessed")))  # fmt: skip
+    said = sections(read(replace(case.report, outcomes=(screens,)), case.provenance))["Findings"]
+    text = " ".join(" ".join(said).replace("\r\n", " ").split())
+    assert f"absent (no FLAIR; {known.words})" in text and "not assessed (no FLAIR)" in text
 
 
 def test_it_says_which_sequences_came_and_which_did_not(scanner, result_study):
