@@ -33,7 +33,8 @@ DEFINITIONS = {
     "precentral_thickness": "mean over the white surface of that gyrus of the way outwards to the fluid or, in a sulcus, to where another "
     "white surface is as near; of the 14 mm behind the central sulcus likewise (postcentral_thickness), and their ratio",
     "cst_flair_contrast": "noise-free FLAIR signal of the tract, median of the medians of sections of 3 mm, minus that of frontal and "
-    "occipital white matter, over the robust standard deviation of deep white matter above z 0 at 3 mm (noise-free: the texture alone)",
+    "occipital white matter, over the robust standard deviation of deep white matter above z 0 at 3 mm, without lesions (noise-free: the "
+    "texture alone)",
     "motor_band_contrast": "the share of its SWI signal that the grey matter facing the central sulcus from the front has lost, noise-free "
     "and without veins, between |x| 6, 20, 42 and 66 mm; its neighbours, and it without a band, lose none",
     "motor_band_score": "0, 1 where the true contrast is at least 0.12, 2 where it is at least 0.25",
@@ -193,6 +194,7 @@ def _precentral(patient: _Patient, shape: Shape) -> list[dict[str, object]]:
 
 def _flair(patient: _Patient, fibres: Fibres) -> list[dict[str, object]]:
     image, white = contrast(patient.head, SEQUENCES["flair"]), patient.head.tissue["white"]
+    white = white * (1 - patient.head.spots["lesion"]) if "lesion" in patient.head.spots else white
     reference, spread = _normal_white_matter(image, white, fibres.cst)
     voxels = _tract_voxels(patient, fibres.cst)
     points, signal = patient.points[:, voxels], patient.at(image, voxels)
