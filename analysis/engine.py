@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from analysis.examination import Examination
+from analysis.examination import ROLE_WORDS, Examination
 from analysis.marker import Marker
 from analysis.outcome import FAILED, NOT_MEASURABLE, NotMeasurable, Outcome
 from analysis.words import joined, say
-
-ROLE_WORDS = {
-    "t1": say("T1-weighted series without contrast"), "t1_contrast": say("T1-weighted series with contrast"), "flair": say("FLAIR series"),
-    "t2": say("T2-weighted series"), "swi": say("susceptibility-weighted series"), "t2star": say("T2*-weighted series"),
-    "dwi": say("diffusion series"),
-    "bold": say("functional series"), "mrs": say("spectrum"), "cord_t2": say("T2-weighted series of the cervical cord"),
-    "cord_t2star": say("T2*-weighted series of the cervical cord"),
-}  # fmt: skip
 
 
 def analyse(examination: Examination, markers: Iterable[Marker], clock: Callable[[], float]) -> tuple[Outcome, ...]:

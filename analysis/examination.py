@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROLES = ("t1", "t1_contrast", "flair", "t2", "swi", "t2star", "dwi", "bold", "mrs", "cord_t2", "cord_t2star", "other")
+ROLE_WORDS = {
+    "t1": say("T1-weighted series without contrast"), "t1_contrast": say("T1-weighted series with contrast"), "flair": say("FLAIR series"),
+    "t2": say("T2-weighted series"), "swi": say("susceptibility-weighted series"), "t2star": say("T2*-weighted series"),
+    "dwi": say("diffusion series"),
+    "bold": say("functional series"), "mrs": say("spectrum"), "cord_t2": say("T2-weighted series of the cervical cord"),
+    "cord_t2star": say("T2*-weighted series of the cervical cord"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Examination:
     def image(self, role: str) -> Image:
         """The image with that role; NotMeasurable where the study has none."""
         if role not in self.images:
-            raise NotMeasurable(say("the study has no usable {role} series", role=role))
+            raise NotMeasurable(say("the study has no {series} that can be used", series=ROLE_WORDS.get(role, role)))
         return self.images[role]
 
     def once(self, step: Callable[[Examination], T]) -> T:

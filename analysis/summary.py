@@ -24,10 +24,12 @@ MIMICS = {
 
 
 def summary_of(outcomes: Sequence[Outcome], support: Support, problems: Sequence[str] = ()) -> tuple[Words, ...]:
-    """The sentences, in the order in which they matter. `problems`: sentences on what did not come of the study, or could not
-    be read."""
-    said = [*support.sentences[:1], _weighed(support), _not_found(support), _not_assessed(support), _mimics(outcomes),
-            _limited(outcomes, problems)]  # fmt: skip
+    """The sentences, in the order in which they matter: another cause that was flagged comes first. `problems`: sentences on what did not
+    come of the study, or could not be read."""
+    mimics = _mimics(outcomes)
+    others = [*support.sentences[:1], _weighed(support), _not_found(support), _not_assessed(support)]
+    first = [mimics, *others] if _is_flagged(outcomes) else [*others, mimics]
+    said = [*first, _limited(outcomes, problems)]
     return tuple(sentence for sentence in said if sentence is not None)
 
 
@@ -61,6 +63,11 @@ def _not_assessed(support: Support) -> Words | None:
         return None
     parts = (say("{names} ({reason})", names=joined(names), reason=reason) for reason, names in reasons.items())
     return say("Not assessed: {parts}.", parts=joined(parts, "; "))
+
+
+def _is_flagged(outcomes: Sequence[Outcome]) -> bool:
+    looked_for = {name for names in MIMICS.values() for name in names}
+    return any(one.name in looked_for and one.value == "present" for outcome in outcomes for one in outcome.findings)
 
 
 def _mimics(outcomes: Sequence[Outcome]) -> Words:

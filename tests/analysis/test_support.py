@@ -137,7 +137,7 @@ def test_mimics_are_said_to_be_seen_or_left_to_the_reader():
         Finding("acute_infarct", "absent", concepts.MOTOR_BAND_SIGN, concepts.BRAIN),
         Finding("mass_effect", "absent", concepts.MASS_EFFECT, concepts.BRAIN),
         Finding("abnormal_enhancement", "indeterminate", concepts.ABNORMAL_ENHANCEMENT, concepts.BRAIN, reason="a vessel is near")))
-    (said,) = [one for one in summary_of([lesions], support_of([lesions])) if one.startswith("Other causes")]
+    said = summary_of([lesions], support_of([lesions]))[0]
     assert said == (
         "Other causes: flagged: lesions like those of multiple sclerosis; unclear: signs of a tumour; not flagged, which does not exclude "
         "them: acute infarct; not assessed, to be excluded by reading the images: compression of the cervical cord, bright signal in the "

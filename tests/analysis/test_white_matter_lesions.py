@@ -103,7 +103,7 @@ def test_thick_slices_are_refused_in_words():
     refuse_thick(Volume(np.ones((4, 4, 4)), np.diag([3.0, 1.0, 1.0, 1.0])))
     with pytest.raises(NotMeasurable, match=r"5\.0 mm long"):
         refuse_thick(Volume(np.ones((4, 4, 4)), np.diag([5.0, 1.0, 1.0, 1.0])))
-    with pytest.raises(NotMeasurable, match="no usable flair"):
+    with pytest.raises(NotMeasurable, match="no FLAIR series that can be used"):
         lesions_on_flair(Examination({}))
 
 
