@@ -66,13 +66,29 @@ class Turns:
     """The thread of an association and whoever sends over it take turns in reading what comes: it sleeps here while an answer is due.
 
     pynetdicom 3.0.4 takes a thread that has just been woken for one that sleeps: of a thousand answers of a quick peer one went to that
-    thread, which dropped it, and the sender waited in vain (seen with storescp on a busy machine).
+    thread, which dropped it, and the sender waited in vain (seen with storescp on a busy machine). It serves a report on storage commitment
+    in a thread of its own, which at its end calls that of the association awake, asleep or not: a sender that then wanted to release waited
+    for ever, and one that released earlier cut off the answer to the report. So a turn begins when nothing is being served.
     """
 
     def __init__(self, association: threading.Thread) -> None:
         self._association = association
         self._change = threading.Condition()
-        self._is_free, self._sleeps = True, False
+        self._is_free, self._sleeps, self._served = True, False, 0
+        self._serve, association._serve_request = association._serve_request, self.serve
+
+    def serve(self, message: object, context_id: int) -> None:
+        """Answer a request of the peer."""
+        with self._change:
+            self._served += 1
+        try:
+            self._serve(message, context_id)
+        finally:
+            with self._change:
+                self._served -= 1
+                if threading.current_thread() is not self._association:
+                    self._association._is_paused = True  # whether it is, `clear` sees to
+                self._change.notify_all()
 
     def wait(self) -> None:
         """The thread of the association waits for its turn."""
@@ -86,7 +102,7 @@ class Turns:
         """It is the sender's turn from now on. RuntimeError where the association has ended."""
         with self._change:
             self._is_free = False
-            while not self._sleeps and threading.current_thread() is not self._association:
+            while (not self._sleeps or self._served) and threading.current_thread() is not self._association:
                 if not self._association.is_alive():
                     raise RuntimeError("the association has ended")
                 self._change.wait(0.05)

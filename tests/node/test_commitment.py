@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
-from node.commitment import SOP_CLASS, SOP_INSTANCE, STRANGE_AT_MOST, services
+from node.association import IMPLICIT, associated
+from node.commitment import SOP_CLASS, SOP_INSTANCE, STRANGE_AT_MOST, request, services
 from node.journal import Journal
 from node.listener import listen
 from node.query import STUDY_ROOT_FIND
@@ -130,6 +132,47 @@ def test_a_report_over_the_same_association_proves_the_answer(site, archive, mr)
     assert site.journal.study(STUDY).state == DELIVERED
     asked = {(item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID) for item in pacs.requests[0].ReferencedSOPSequence}
     assert asked == {(MR, mr(number=7).SOPInstanceUID), (SECONDARY, mr(number=8).SOPInstanceUID)} and len(pacs.requests) == 1
+
+
+def test_a_report_is_answered_before_the_association_is_released(archive, soon):
+    """Whoever waits for the report sees it while it is still being served."""
+    pacs, is_heard, heard = archive(), threading.Event(), []
+
+    def hear(report, title):
+        heard.append((report.transaction, title))
+        is_heard.set()
+        time.sleep(0.5)
+        return True
+
+    request(pacs.peer, "BETZ", "1.2.3", [(MR, "1.2.3.8")], hear, 10.0, 10.0, is_heard.is_set)
+    soon(lambda: pacs.answers == [0x0000])
+    assert heard == [("1.2.3", "PACS")]
+
+
+def test_a_turn_comes_though_a_report_is_being_served(archive, soon):
+    """The library serves it in a thread of its own, which says at its end that nobody sleeps: a sender would wait for ever."""
+    pacs, begun, goes_on = archive(), threading.Event(), threading.Event()
+
+    def hear(event):
+        begun.set()
+        goes_on.wait(10.0)
+        return 0x0000, None
+
+    asked = Dataset()
+    asked.TransactionUID, asked.ReferencedSOPSequence = "1.2.3", [Dataset()]
+    asked.ReferencedSOPSequence[0].ReferencedSOPClassUID, asked.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = MR, "1.2.3.8"
+    with associated(pacs.peer, "BETZ", [(SOP_CLASS, IMPLICIT)], 10.0, [(evt.EVT_N_EVENT_REPORT, hear)]) as association:
+        association.send_n_action(asked, 1, SOP_CLASS, SOP_INSTANCE)
+        assert begun.wait(10.0)
+        turn = threading.Thread(target=association._reactor_checkpoint.clear)
+        turn.start()
+        turn.join(0.3)  # it must wait
+        goes_on.set()
+        turn.join(10.0)
+        soon(lambda: pacs.answers == [0x0000])
+        time.sleep(0.2)  # the library says it after the answer
+        assert association._is_paused
+        association._reactor_checkpoint.set()
 
 
 @pytest.mark.parametrize("role", [True, False], ids=["with role selection", "without"])
