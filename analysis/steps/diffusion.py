@@ -121,15 +121,15 @@ def independent(vectors: np.ndarray) -> int:
     return int(np.linalg.matrix_rank(np.stack([x * x, y * y, z * z, x * y, x * z, y * z], axis=1), tol=0.05))
 
 
-def diffusion_brain(b_zero: Volume) -> np.ndarray:
+def diffusion_brain(b_zero: Volume, shrink: int = 2) -> np.ndarray:
     """The brain in the b = 0 image, boolean: bright once the coils' uneven field is taken out, in one piece, filled. Fat is dark there, as
-    diffusion series suppress it. NotMeasurable where nothing is left."""
+    diffusion series suppress it. `shrink`: every how many voxels the field is looked at. NotMeasurable where nothing is left."""
     from skimage.filters import threshold_otsu
 
     if not np.any(b_zero.array > 0):
         raise NotMeasurable(say("the diffusion series is empty"))
     with ants_scratch() as (ants, _):
-        even = ants.n4_bias_field_correction(ants_image(b_zero), shrink_factor=2).numpy()
+        even = ants.n4_bias_field_correction(ants_image(b_zero), shrink_factor=shrink).numpy()
     smooth = ndimage.gaussian_filter(even, 1.5 / b_zero.spacing_mm)
     found = ndimage.binary_opening(smooth > 0.5 * threshold_otsu(smooth[smooth > np.percentile(smooth, 20)]), ball_of(5.0, b_zero))
     pieces, count = ndimage.label(found)

@@ -4,11 +4,16 @@ Where the series gives a tensor, mean diffusivity is the apparent diffusion coef
 and it make; motion and distortion are out of both. A series of b = 0 and a trace image, or of fewer than six directions, is taken as it is:
 the ADC is the logarithm of the ratio of b = 0 and the geometric mean. Both are smoothed to a fixed resolution inside the brain. Brightness
 is relative to the patient's own brain, without a smooth field; nothing here is an absolute threshold.
+
+Without a tensor the place on the template is rough, and whether it is a brain at all is said by where water is free: the correlation of the
+ADC with the template's fluid was 0.80 to 0.84 on two phantoms (seeds 62 and 101; also with slices of 5 mm, the upper half alone, turned by
+26 degrees), 0.77 and 0.69 on two real heads (b = 0 and the mean of their directions), and at most 0.14 on computed bodies: lumbar spine
+axial 0.09 and sagittal -0.15, chest 0.14, a ball -0.01. Knees and a thigh have too little of what could be brain.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -18,16 +23,18 @@ from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
 from analysis.steps.diffusion import diffusion_brain, diffusion_on_template, diffusion_tensor
 from analysis.steps.diffusion_prediction import B_ZERO_S_MM2
-from analysis.steps.space import Placement, affine_of, ants_image, ants_scratch, around, lps_grid, sample
+from analysis.steps.space import Placement, affine_of, ants_image, ants_scratch, around, coarser, lps_grid, sample
 from analysis.volume import Diffusion, Volume
 from analysis.words import say
 
 WANTED_B_S_MM2, LEAST_B_S_MM2, SAME_B_S_MM2 = 1000.0, 500.0, 100.0
 RESOLUTION_MM = 3.0  # full width at half maximum
+MOST_ADC = 3.0  # of water at body temperature
 FLUID_ADC = 1.2  # 10⁻³ mm²/s: above, a voxel is at least half fluid
 EDGE_MM, LEAST_ML = 4.0, 200.0
 FIELD_ROUNDS, OUTLIER = 6, 2.5
-LEAST_SHARE = 0.75
+TRACE_SHRINK, ROUGH_STEP_MM = 4, 2.0
+SMOOTH_MM, CORE_MM, LEAST_SIMILARITY = 5.0, 6.0, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +71,30 @@ def brain_water(examination: Examination) -> Water:
 def _of_trace(examination: Examination) -> Water:
     """From a series that gives no tensor, or whose directions cannot be trusted: they do not matter here."""
     b_zero, weighted, b_s_mm2 = trace_of(examination.image("dwi"))
-    brain = diffusion_brain(b_zero)
-    return water_of(b_zero, weighted, b_s_mm2, brain, roughly_placed(b_zero, brain))
+    brain = diffusion_brain(b_zero, TRACE_SHRINK)
+    water = water_of(b_zero, weighted, b_s_mm2, brain, roughly_placed(b_zero, brain))
+    similarity = fluid_similarity(water)
+    if similarity < LEAST_SIMILARITY:
+        raise NotMeasurable(say(
+            "the diffusion series does not look like a brain: the correlation of free water with the fluid of the template is "
+            "{similarity:.2f}, at least {least} is needed", similarity=similarity, least=LEAST_SIMILARITY,
+        ))
+    return replace(water, place=replace(water.place, similarity=similarity))
+
+
+def fluid_similarity(water: Water) -> float:
+    """The correlation of the ADC with the fluid of the template, deep in the head and at a resolution that forgives a rough placement; 0
+    where there is too little to compare."""
+    layers = atlas.template()
+    fluid = np.clip(layers["inside"].array - layers["grey"].array - layers["white"].array, 0, 1).astype(np.float32)
+    there = sample(layers["grey"].with_array(fluid), water.place.template_lps)
+    inside = sample(layers["grey"].with_array(layers["inside"].array.astype(np.float32)), water.place.template_lps) > 0.5
+    core = inside & (water.depth_mm > CORE_MM)
+    if core.sum() * water.grid.voxel_ml < LEAST_ML:
+        return 0.0
+    sigma = SMOOTH_MM / 2.355 / water.grid.spacing_mm
+    found, wanted = (ndimage.gaussian_filter(image, sigma)[core] for image in (np.clip(water.adc, 0, MOST_ADC), there))
+    return float(np.corrcoef(found, wanted)[0, 1]) if found.std() > 0 else 0.0
 
 
 def trace_of(series: Diffusion) -> tuple[Volume, np.ndarray, float]:
@@ -127,24 +156,14 @@ def without_field(log_image: np.ndarray, tissue: np.ndarray) -> np.ndarray:
 
 
 def roughly_placed(b_zero: Volume, brain: np.ndarray) -> Placement:
-    """Where the series lies on the template, without a warp: rigid, then of the right size. NotMeasurable where what it shows has not
-    the shape of a brain; its `similarity` is the share of that which lies inside the template's."""
+    """Where the series lies on the template, without a warp: rigid, then of the right size. Its `similarity` is 0: the caller says it."""
     layers = atlas.template()
-    near = around(layers["inside"], 4)
-    fixed, inside = layers["brain"].part(near), layers["inside"].part(near)
+    fixed = coarser(layers["brain"].part(around(layers["inside"], 4)), ROUGH_STEP_MM)
     with ants_scratch() as (ants, _):
         still, options = ants_image(b_zero.with_array(b_zero.array * brain)), {"aff_metric": "mattes", "aff_random_sampling_rate": 0.5}
         file = ants.registration(ants_image(fixed), still, "Rigid", **options)["fwdtransforms"][0]
         file = ants.registration(ants_image(fixed), still, "Similarity", initial_transform=file, **options)["fwdtransforms"][0]
-        mask = ants_image(b_zero.with_array(brain.astype(np.float32)))
-        moved = ants.apply_transforms(ants_image(fixed), mask, [file]).numpy() > 0.5
         matrix = np.linalg.inv(affine_of(ants, file))
-    share = float(inside.array[moved].mean()) if moved.any() else 0.0
-    if share < LEAST_SHARE:
-        raise NotMeasurable(say(
-            "the diffusion series does not look like a brain: {share:.0f} % of what it shows lies inside the template's, at least "
-            "{least:.0f} % are needed", share=100 * share, least=100 * LEAST_SHARE,
-        ))
     lps = lps_grid(b_zero)
     template_lps = np.tensordot(matrix[:3, :3].astype(np.float32), lps, axes=1) + matrix[:3, 3].astype(np.float32).reshape(3, 1, 1, 1)
-    return Placement(b_zero, template_lps, matrix, share)
+    return Placement(b_zero, template_lps, matrix, 0.0)

@@ -11,7 +11,7 @@ from analysis.outcome import NotMeasurable
 from analysis.steps.focal_infarct import acute_spots, old_spots, place_of
 from analysis.steps.signal import Signal
 from analysis.steps.space import Placement, lps_grid, sample
-from analysis.steps.water import Water, trace_of, water_of
+from analysis.steps.water import LEAST_SIMILARITY, Water, brain_water, fluid_similarity, trace_of, water_of
 from analysis.volume import Diffusion, Volume
 
 B_S_MM2 = 1000.0
@@ -109,6 +109,63 @@ def test_directions_average_out_and_too_few_are_refused(grid):
     weak = Diffusion(array[..., :2], np.eye(4), np.array([0.0, 200.0]), np.zeros((2, 3)))
     with pytest.raises(NotMeasurable, match="b-value of at least 500"):
         trace_of(weak)
+
+
+def body(kind: str) -> Diffusion:
+    """b = 0 and a trace image of a part of the body, axial: muscle in fat, and around the bones "knees" or "lumbar" spine and bowels."""
+    lps_from_index = np.zeros((4, 4))
+    lps_from_index[(2, 1, 0, 3), range(4)] = (5.0, 4.0, -4.0, 1.0)
+    lps_from_index[:3, 3] = (170.0, -130.0, -80.0)
+    place = Volume(np.zeros((33, 66, 86), np.float32), lps_from_index)
+    x, y, z = lps_grid(place)
+    if kind == "knees":
+        parts = [part for middle in (-65.0, 65.0) for part in leg(np.hypot(x - middle, y), z)]
+    else:
+        parts = [((x / 165) ** 2 + (y / 110) ** 2 < 1, 0.08, 0.4), ((x / 145) ** 2 + (y / 88) ** 2 < 1, 0.4, 1.6)]
+        parts += [((x / 110) ** 2 + ((y + 15) / 55) ** 2 < 1, 0.5, 1.1), ((x / 24) ** 2 + ((y - 20) / 18) ** 2 < 1, 0.25, 0.5)]
+        parts += [(np.hypot(x, y - 50) < 9, 1.3, 3.0), (np.hypot(x, y - 50) < 5, 0.6, 0.9)]
+    random, images = np.random.default_rng(6), []
+    for b in (0.0, B_S_MM2):
+        image = np.zeros(x.shape)
+        for where, still, adc in parts:
+            image[where] = still * np.exp(-b * adc / 1000)
+        images.append(np.hypot(ndimage.gaussian_filter(image, 0.6) + 0.02 * random.standard_normal(x.shape), 0.02))
+    return Diffusion(800 * np.stack(images, axis=-1).astype(np.float32), lps_from_index, np.array([0.0, B_S_MM2]), np.zeros((2, 3)))
+
+
+def leg(away, z) -> list[tuple[np.ndarray, float, float]]:
+    """Fat, muscle, bone and marrow, which widen to the joint, and the fluid in it."""
+    bone = 16 + 12 * np.exp(-((z / 25) ** 2))
+    return [(away < 58, 0.08, 0.4), (away < 48, 0.4, 1.6), (away < bone + 3, 0.04, 1.0), (away < bone, 0.1, 0.4),
+            ((np.abs(z) < 3) & (away < bone), 0.9, 2.2)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "words"), [("knees", "less than 200 ml of brain tissue"), ("lumbar", "does not look like a brain")])
+def test_a_trace_series_of_another_part_of_the_body_is_refused(kind, words):
+    with pytest.raises(NotMeasurable, match=words):
+        brain_water(Examination({"dwi": body(kind)}))
+
+
+def test_a_trace_series_of_a_head_finds_its_place_on_the_template(grid, tissues):
+    """The head lies turned by 12 degrees and 20 mm off, and is a tenth smaller than the template."""
+    angle = np.deg2rad(12.0)
+    away = np.diag([0.9, 0.9, 0.9, 1.0])
+    away[:2, :2] = 0.9 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    away[:3, 3] = (20.0, -12.0, 15.0)
+    series = head(grid, tissues, (ball(grid, LEFT_DEEP, 11.0), 0.66, 0.45))
+    moved = Diffusion(series.array, away @ series.lps_from_index, series.b_values_s_mm2, series.b_vectors_lps)
+    found = brain_water(Examination({"dwi": moved}))
+    assert found.place.similarity > LEAST_SIMILARITY + 0.2
+    (spot,), _ = acute_spots(found)
+    assert spot.side == "left" and np.linalg.norm(spot.middle_lps - np.array(LEFT_DEEP)) < 8
+
+
+def test_free_water_lies_where_the_template_has_fluid(grid, tissues):
+    series = head(grid, tissues)
+    assert fluid_similarity(water(series, tissues)) > 0.8
+    b_zero, weighted, b = trace_of(series)
+    upside_down = Placement(b_zero, lps_grid(b_zero)[..., ::-1], np.eye(4), 1.0)
+    assert fluid_similarity(water_of(b_zero, weighted, b, sum(tissues) > 0.5, upside_down)) < LEAST_SIMILARITY
 
 
 def flair(grid, tissues, cavity: np.ndarray, rim: np.ndarray) -> Signal:
