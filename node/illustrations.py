@@ -82,7 +82,7 @@ SCALES = {
 class View:
     """One picture to take: through the largest section of the masks of that name, side and level (empty: all), or through their `middle`,
     of the head or `close` to them. `map`: shown alone (`fa`, `md`) or over the image (`thickness`); `shows`: "masks", "tracks" or "" for
-    nothing over it."""
+    nothing over it. `weighted`: of a diffusion series the images with weighting, where an acute infarct is bright."""
 
     plane: Plane
     name: str = ""
@@ -92,6 +92,7 @@ class View:
     middle: bool = False
     map: str = ""
     shows: str = "masks"
+    weighted: bool = False
 
 
 def _bare(views: tuple[View, ...]) -> tuple[View, ...]:
@@ -103,8 +104,10 @@ _CORTEX = View(AXIAL, "precentral_gyrus", close=True, map="thickness")
 _BANDS = tuple(View(AXIAL, f"motor_band_{part}", close=True) for part in ("medial", "intermediate", "lateral"))
 _FLAIR = View(CORONAL, level="plic"), View(AXIAL, level="subcortical"), View(AXIAL, level="plic")
 _LESIONS = View(AXIAL), View(CORONAL), View(SAGITTAL)
-_INFARCT = View(AXIAL, "acute_infarct"), View(CORONAL, "acute_infarct"), View(AXIAL, "acute_infarct", map="md")
+_INFARCT = (View(AXIAL, "acute_infarct", weighted=True), View(CORONAL, "acute_infarct", weighted=True),
+            View(AXIAL, "acute_infarct", map="md"))  # fmt: skip
 _OLD = View(AXIAL, "chronic_infarct"), View(CORONAL, "chronic_infarct"), View(SAGITTAL, "chronic_infarct")
+_MASS = View(AXIAL), View(CORONAL), View(AXIAL, "enhancing_region")
 _CALLOSUM = View(AXIAL, "callosal_motor_segment", map="fa")
 PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     "precentral_gyrus": (
@@ -127,7 +130,7 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
         (View(CORONAL, shows="tracks"), View(SAGITTAL, side="right", shows="tracks"), View(SAGITTAL, side="left", shows="tracks")),
     ),
     "infarct": (_INFARCT, _bare(_INFARCT), _OLD),
-    "mass": ((View(AXIAL), View(CORONAL), View(AXIAL, "enhancing_region")),),
+    "mass": (_MASS, _bare(_MASS)),
     "callosum_diffusion": ((View(SAGITTAL, map="fa"), _CALLOSUM, replace(_CALLOSUM, plane=CORONAL)),),
 }
 DEFAULT: tuple[tuple[View, ...], ...] = ((View(AXIAL), View(CORONAL), View(SAGITTAL)),)
@@ -149,11 +152,11 @@ class Grounds:
     def __init__(self, images: Mapping[str, Image], brains: Mapping[str, np.ndarray]) -> None:
         self._images, self._brains, self._made, self._heads = images, brains, {}, {}
 
-    def of(self, role: str) -> tuple[Volume, tuple[float, float]]:
-        if role not in self._made:
-            image = ground_of(self._images[role])
-            self._made[role] = image, window_of(image, self._brains.get(role))
-        return self._made[role]
+    def of(self, role: str, weighted: bool = False) -> tuple[Volume, tuple[float, float]]:
+        if (role, weighted) not in self._made:
+            image = ground_of(self._images[role], weighted)
+            self._made[role, weighted] = image, window_of(image, self._brains.get(role))
+        return self._made[role, weighted]
 
     def overview(self, role: str) -> Shown:
         """One plane through the middle of the image, the one in which it is finest."""
@@ -171,11 +174,11 @@ class Grounds:
         return box_of_head(self._heads[role], plane)
 
 
-def ground_of(image: Image) -> Volume:
-    """One volume to look at: the mean without diffusion weighting, or the middle of a time series."""
+def ground_of(image: Image, weighted: bool = False) -> Volume:
+    """One volume to look at: the mean without diffusion weighting, or with it, or the middle of a time series."""
     if isinstance(image, Diffusion):
         unweighted = image.b_values_s_mm2 <= max(B_ZERO_S_MM2, image.b_values_s_mm2.min())
-        return image.mean_where(unweighted)
+        return image.mean_where(~unweighted if weighted and not unweighted.all() else unweighted)
     if isinstance(image, TimeSeries):
         return Volume(image.array[..., image.array.shape[3] // 2], image.lps_from_index)
     return image
@@ -229,7 +232,7 @@ class Illustrator:
 
     def _ground(self, view: View, role: str, at_mm: float, box: Box) -> tuple[Picture, Scale | None]:
         """The image, or the map where there is one on it."""
-        image, window = self.grounds.of(role)
+        image, window = self.grounds.of(role, view.weighted)
         picture = take(image, view.plane, at_mm, box, window)
         map_ = self._maps.get(view.map)
         if map_ is None or map_.role != role:

@@ -31,7 +31,7 @@ from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome
 from analysis.reference import placed
 from analysis.steps.coregistration import Laid, on_template
-from analysis.steps.signal import Signal, signal_of, tissue_in
+from analysis.steps.signal import Signal, flair_signal, t2_signal, tissue_in
 from analysis.steps.space import lps_grid, sample, share_inside
 from analysis.volume import Volume
 from analysis.words import joined, say
@@ -100,7 +100,7 @@ def measure(examination: Examination) -> Outcome:
     series = examination.image(role)
     series = series.with_array(np.asarray(series.array, np.float32))
     laid = on_template(examination, role)
-    signal = signal_of(series, laid, examination)
+    signal = examination.once(flair_signal if role == "flair" else t2_signal)
     levels = levels_of(series, laid, signal, examination)
     if all(level.value is None for level in levels):
         raise NotMeasurable(say("no level of the corticospinal tract can be measured: {reason}", reason=levels[0].reason))

@@ -34,7 +34,7 @@ from analysis.outcome import MEASURED, Finding, Gap, Mask, Measurement, NotMeasu
 from analysis.reference import placed
 from analysis.steps.coregistration import on_template
 from analysis.steps.focal_infarct import Spot, acute_spots, old_spots, place_of
-from analysis.steps.signal import signal_of
+from analysis.steps.signal import flair_signal
 from analysis.steps.space import onto, sample
 from analysis.steps.water import Water, brain_water
 from analysis.volume import Volume
@@ -92,10 +92,7 @@ def measure(examination: Examination) -> Outcome:
 
 def old_infarcts(examination: Examination) -> tuple[Spot, ...]:
     """The old infarcts on the FLAIR, on the grid of its placement. NotMeasurable where it cannot be placed."""
-    series = examination.image("flair")
-    series = series.with_array(np.asarray(series.array, np.float32))
-    laid = on_template(examination, "flair")
-    signal = signal_of(series, laid, examination)
+    laid, signal = on_template(examination, "flair"), examination.once(flair_signal)
     layers = atlas.template()
     brain = layers["grey"].array + layers["white"].array
     tissue = sample(layers["grey"].with_array(brain), signal.template_lps)

@@ -27,8 +27,17 @@ from analysis.marker import Marker
 from analysis.outcome import MEASURED, Finding, Mask, Measurement, NotMeasurable, Outcome, Verdict
 from analysis.reference import placed
 from analysis.steps.head import head_on_template
-from analysis.steps.mass_effect import Region, Ventricles, dark_regions, enhancing_regions, lateral_ventricles, midline_shift_mm
+from analysis.steps.mass_effect import (
+    Region,
+    Ventricles,
+    contrast_from_t1,
+    dark_regions,
+    enhancing_regions,
+    lateral_ventricles,
+    midline_shift_mm,
+)
 from analysis.steps.space import onto
+from analysis.volume import Volume
 from analysis.words import Words, say
 
 NAME, VERSION = "mass", 1
@@ -58,7 +67,7 @@ def measure(examination: Examination) -> Outcome:
         masks=(
             *_ventricle_masks(ventricles),
             *_masks(examination, "dark_region", dark),
-            *_masks(examination, "enhancing_region", enhancing),
+            *_masks(examination, "enhancing_region", enhancing, "t1_contrast"),
         ),
         notes=(_ventricles(ventricles), SCREEN),
     )
@@ -117,14 +126,16 @@ def _ventricle_masks(ventricles: Ventricles) -> tuple[Mask, ...]:
     )  # fmt: skip
 
 
-def _masks(examination: Examination, name: str, regions: Sequence[Region]) -> tuple[Mask, ...]:
-    """By side, on the grid of the T1."""
-    t1, grid, masks = examination.image("t1"), examination.once(head_on_template).grid, []
+def _masks(examination: Examination, name: str, regions: Sequence[Region], role: str = "t1") -> tuple[Mask, ...]:
+    """By side, on the grid of the T1 or of the T1 with contrast."""
+    masks = []
     for side in ("left", "right"):
         here = [region.voxels for region in regions if region.side == side]
         if here:
-            whole = onto(grid.with_array(np.logical_or.reduce(here).astype(np.float32)), t1) > 0.5
-            masks.append(Mask(name, "t1", whole, concepts.LESION, side))
+            grid, image = examination.once(head_on_template).grid, examination.image(role)
+            there = examination.once(contrast_from_t1) if role == "t1_contrast" else np.eye(4)
+            whole = Volume(np.logical_or.reduce(here).astype(np.float32), there @ grid.lps_from_index)
+            masks.append(Mask(name, role, onto(whole, image) > 0.5, concepts.LESION, side))
     return tuple(masks)
 
 

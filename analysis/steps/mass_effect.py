@@ -133,7 +133,7 @@ def enhancing_regions(examination: Examination) -> tuple[Region, ...]:
     grid, step_mm = place.grid, float(place.grid.spacing_mm[0])
     inside = coarser(t1.with_array(examination.once(brain_mask).astype(np.float32)), step_mm).array > 0.5
     before = coarser(t1.with_array(np.asarray(t1.array, np.float32)), step_mm).array
-    after = _over(contrast, grid.with_array(before), inside)
+    after = _over(contrast, grid.with_array(before), examination.once(contrast_from_t1))
     quotient = np.log(np.maximum(after, 1e-3) / np.maximum(before, 1e-3))
     white = coarser(t1.with_array(tissue.white), step_mm).array > 0.9
     if white.sum() * grid.voxel_ml < 50.0:
@@ -147,12 +147,19 @@ def enhancing_regions(examination: Examination) -> tuple[Region, ...]:
     return regions_of(ndimage.binary_opening(taken & free), grid, place.template_lps, LEAST_ENHANCED_ML)
 
 
-def _over(contrast: Volume, before: Volume, inside: np.ndarray) -> np.ndarray:
-    """The T1 with contrast on the grid of the one without, where the head may have moved in between."""
-    moving = contrast.with_array(np.asarray(contrast.array, np.float32))
-    box = around(before.with_array(inside), 3)
-    there = moving_from_fixed(before.part(box), moving, inside[box], np.eye(4))
-    small = coarser(moving, float(before.spacing_mm[0]))
+def contrast_from_t1(examination: Examination) -> np.ndarray:
+    """Where positions of the T1 lie in the T1 with contrast, 4 by 4: the head may have moved in between."""
+    t1, contrast, grid = examination.image("t1"), examination.image("t1_contrast"), examination.once(head_on_template).grid
+    step_mm = float(grid.spacing_mm[0])
+    inside = coarser(t1.with_array(examination.once(brain_mask).astype(np.float32)), step_mm).array > 0.5
+    box = around(grid.with_array(inside), 3)
+    before = coarser(t1.with_array(np.asarray(t1.array, np.float32)), step_mm)
+    return moving_from_fixed(before.part(box), contrast.with_array(np.asarray(contrast.array, np.float32)), inside[box], np.eye(4))
+
+
+def _over(contrast: Volume, before: Volume, there: np.ndarray) -> np.ndarray:
+    """The T1 with contrast on the grid of the one without."""
+    small = coarser(contrast.with_array(np.asarray(contrast.array, np.float32)), float(before.spacing_mm[0]))
     return onto(small, Volume(before.array, there @ before.lps_from_index))
 
 

@@ -17,7 +17,7 @@ from scipy import ndimage
 from analysis import atlas
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
-from analysis.steps.coregistration import Laid
+from analysis.steps.coregistration import Laid, on_template
 from analysis.steps.space import ants_image, ants_scratch, onto, sample
 from analysis.steps.tissue import tissue_fractions
 from analysis.volume import Volume
@@ -58,6 +58,21 @@ class Signal:
         here = (self.white > DEEP_WHITE) & (self.tract_mm > BESIDE_TRACT_MM) & (self.tract_mm < REACH_MM)
         here &= (z >= low_mm) & (z < high_mm) & ((x > 0) == (side == "left"))
         return float(np.median(self.brightness[here])) if here.sum() * self.grid.voxel_ml > LEAST_REFERENCE_ML else None
+
+
+def flair_signal(examination: Examination) -> Signal:
+    """The signal of the FLAIR, which several markers look at."""
+    return _signal(examination, "flair")
+
+
+def t2_signal(examination: Examination) -> Signal:
+    """The signal of the T2."""
+    return _signal(examination, "t2")
+
+
+def _signal(examination: Examination, role: str) -> Signal:
+    series = examination.image(role)
+    return signal_of(series.with_array(np.asarray(series.array, np.float32)), on_template(examination, role), examination)
 
 
 def signal_of(series: Volume, laid: Laid, examination: Examination) -> Signal:
