@@ -80,11 +80,16 @@ def lateral_ventricles(examination: Examination) -> Ventricles:
     """By the T1's tissues, where the template has its lateral ventricles."""
     t1, place, tissue = examination.image("t1"), examination.once(head_on_template), examination.once(tissue_fractions)
     near = ventricle_zone(place.template_lps, 2.0)
-    zone = onto(place.grid.with_array(near.astype(np.float32)), t1) > 0.5
-    left = onto(place.grid.with_array((place.template_lps[0] > 0).astype(np.float32)), t1) > 0.5
-    fluid = zone & (tissue.csf > 0.5)
-    voxels = {"left": fluid & left, "right": fluid & ~left}
-    return Ventricles(voxels, {side: float(tissue.csf[zone & (left == (side == "left"))].sum()) * t1.voxel_ml for side in voxels})
+    box = around(t1.with_array(examination.once(brain_mask)), 0)
+    part, csf = t1.part(box), tissue.csf[box]
+    zone = onto(place.grid.with_array(near.astype(np.float32)), part) > 0.5
+    left = onto(place.grid.with_array((place.template_lps[0] > 0).astype(np.float32)), part) > 0.5
+    voxels, volume_ml = {}, {}
+    for side, here in (("left", zone & left), ("right", zone & ~left)):
+        voxels[side] = np.zeros(t1.array.shape, bool)
+        voxels[side][box] = here & (csf > 0.5)
+        volume_ml[side] = float(csf[here].sum()) * t1.voxel_ml
+    return Ventricles(voxels, volume_ml)
 
 
 def ventricle_zone(template_lps: np.ndarray, around_mm: float) -> np.ndarray:
@@ -131,9 +136,8 @@ def enhancing_regions(examination: Examination) -> tuple[Region, ...]:
     t1, contrast = examination.image("t1"), examination.image("t1_contrast")
     place, tissue = examination.once(head_on_template), examination.once(tissue_fractions)
     grid, step_mm = place.grid, float(place.grid.spacing_mm[0])
-    inside = coarser(t1.with_array(examination.once(brain_mask).astype(np.float32)), step_mm).array > 0.5
-    before = coarser(t1.with_array(np.asarray(t1.array, np.float32)), step_mm).array
-    after = _over(contrast, grid.with_array(before), examination.once(contrast_from_t1))
+    plain, inside = examination.once(coarse_t1)
+    before, after = plain.array, _over(contrast, plain, examination.once(contrast_from_t1))
     quotient = np.log(np.maximum(after, 1e-3) / np.maximum(before, 1e-3))
     white = coarser(t1.with_array(tissue.white), step_mm).array > 0.9
     if white.sum() * grid.voxel_ml < 50.0:
@@ -147,13 +151,17 @@ def enhancing_regions(examination: Examination) -> tuple[Region, ...]:
     return regions_of(ndimage.binary_opening(taken & free), grid, place.template_lps, LEAST_ENHANCED_ML)
 
 
+def coarse_t1(examination: Examination) -> tuple[Volume, np.ndarray]:
+    """The T1 on the grid of its placement, and its brain there, boolean."""
+    t1, step_mm = examination.image("t1"), float(examination.once(head_on_template).grid.spacing_mm[0])
+    inside = coarser(t1.with_array(examination.once(brain_mask).astype(np.float32)), step_mm).array > 0.5
+    return coarser(t1.with_array(np.asarray(t1.array, np.float32)), step_mm), inside
+
+
 def contrast_from_t1(examination: Examination) -> np.ndarray:
     """Where positions of the T1 lie in the T1 with contrast, 4 by 4: the head may have moved in between."""
-    t1, contrast, grid = examination.image("t1"), examination.image("t1_contrast"), examination.once(head_on_template).grid
-    step_mm = float(grid.spacing_mm[0])
-    inside = coarser(t1.with_array(examination.once(brain_mask).astype(np.float32)), step_mm).array > 0.5
-    box = around(grid.with_array(inside), 3)
-    before = coarser(t1.with_array(np.asarray(t1.array, np.float32)), step_mm)
+    contrast, (before, inside) = examination.image("t1_contrast"), examination.once(coarse_t1)
+    box = around(before.with_array(inside), 3)
     return moving_from_fixed(before.part(box), contrast.with_array(np.asarray(contrast.array, np.float32)), inside[box], np.eye(4))
 
 
