@@ -113,7 +113,7 @@ def cord_on(image: Volume, role: str) -> Cord:
             "the edge of the cord could be followed on {share:.0f} % of its length only on the {series}, as beside metal or with strong "
             "motion", share=100 * measured.mean(), series=series,
         ))  # fmt: skip
-    levels = levels_of(image, edge.line, edge.radius_mm, area_of(edge.radius_mm), contrast)
+    levels = levels_of(image, edge.line, edge.radius_mm, contrast)
     if not levels.shows_medulla:
         _refuse_region(disc_signal(image, edge.line, edge.radius_mm, contrast), series)
     return _cord(image, role, *_cut(edge, measured, levels), [*reasons, *([levels.reason] if levels.reason else [])])

@@ -1,9 +1,10 @@
 """Which vertebra stands before which part of the cord: discs counted from C2/C3, which is known by what lies above it.
 
 Discs follow each other every 14 to 22 mm, so their rhythm alone never says which is which. C2/C3 is the one above which no disc follows for
-one and a half distances (the axis and its dens), and below the medulla by what is usual where the field shows how the cord widens
-into it. Where neither can be seen, or two answers are nearly as good, no level is told and a sentence says why. Spacings: PAM50
-(10.1016/j.neuroimage.2017.10.041), measured on its template; they may be scaled for the person.
+one and a half distances (the axis and its dens), and below the medulla by what is usual where the field shows how the cord widens and
+becomes round into it. A field that shows much cord above the first disc and no medulla begins below the neck's upper end, and a cord that
+is wide at the upper end but flat is the enlargement of C4 to C6. Where neither can be seen, or two answers are nearly as good, no level is
+told and a sentence says why. Spacings: PAM50 (10.1016/j.neuroimage.2017.10.041), on its template; they may be scaled for the person.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from analysis.steps.cord_edge import Line
+from analysis.steps.cord_edge import Line, area_of, diameters_of
 from analysis.steps.space import sample
 from analysis.volume import Volume
 from analysis.words import Words, say
@@ -25,13 +26,18 @@ SCALES = (0.8, 0.87, 0.94, 1.0, 1.07, 1.15)
 C2_MM, C1_MM = 15.0, 12.0  # heights above C2/C3
 BEFORE_MM = (4.0, 8.0)  # in front of the cord: the hindmost part of discs and vertebrae
 SEARCH_MM = 4.0
-LEAST_ABOVE_MM = 23.0  # of the field above C2/C3: one and a third distances
+LEAST_ABOVE_MM, LEAST_ABOVE = 28.0, 1.5  # of the field above C2/C3, in mm and in the person's own distances: a disc at the edge is not seen
+MOST_ABOVE_MM = 56  # of cord above C2/C3 without the medulla in sight: it begins 40 to 48 mm above it
+LEAST_DISCS = 3  # where no medulla is seen: two dark bands may be anything
+EMPTY_MM = (12, 30)  # above C2/C3, where the axis and its dens have no disc
 # the medulla's area against C2's, and how far above C2/C3 that is: 40 mm on PAM50, 41 mm on a T1; how far it may differ was chosen
 WIDENING, WIDENING_ABOVE_MM, WIDENING_SPREAD_MM = 1.25, 42.0, 10.0
+ROUNDER = 1.03  # depth by width of the medulla against that of the cord below: 1.3 on PAM50; of the enlargement against the chest 0.8
 LEAST_MERIT, LEAST_MERIT_BELOW_MEDULLA, LEAST_LEAD = 0.6, 0.4, 0.25  # lumbar discs of PAM50 reach 0.59, and no medulla is above them
 FAINT = 0.03  # of the signal: less is no disc, and stays below one spread
-LEAST_DISC = 0.5  # spreads of the signal: below it C2/C3 itself is hardly there
-DEEPEST_MM = 65  # of C2/C3 below the medulla, and so below the upper end of a cord that shows none
+BODY_MM, MOST_NOTCH = 9, 1.1  # from a disc to the bodies beside it; an outstanding disc makes up for no other
+LEAST_DISC, STRAY = 0.7, 0.3  # of a usual disc: below it C2/C3 itself is hardly there; what the dens may look like one
+DEEPEST_MM = 65  # of C2/C3 below the medulla
 CERVICAL_MM = 22.5  # discs further apart are not those of a neck; lumbar ones lie 27 to 40 mm apart
 
 
@@ -46,25 +52,33 @@ class Levels:
     shows_medulla: bool = False
 
 
-def levels_of(image: Volume, line: Line, radius_mm: np.ndarray, area_mm2: np.ndarray, contrast: str) -> Levels:
+def levels_of(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str) -> Levels:
     """The levels along a line with points 1 mm apart."""
-    nothing = np.zeros(len(line.lps), int)
-    disc = disc_signal(image, line, radius_mm, contrast)
-    widening = _widening(area_mm2)
-    deepest = min((widening or 0) + DEEPEST_MM, len(disc))
-    tried = sorted((_merit(disc, start, scale, widening) for start in range(deepest) for scale in SCALES), key=lambda one: -one[0])
+    disc, widening = disc_signal(image, line, radius_mm, contrast), medulla_ends(radius_mm)
+    deepest = MOST_ABOVE_MM if widening is None else widening + DEEPEST_MM
+    starts, notch = range(min(deepest, len(disc))), _notch(disc)
+    tried = sorted((_merit(disc, notch, start, scale, widening) for start in starts for scale in SCALES), key=lambda one: -one[0])
+    places, reason = tried[0][1], _doubt(tried, widening)
+    if reason is not None:
+        return Levels({}, np.zeros(len(disc), int), reason)
+    return Levels(dict(zip(NAMES, places, strict=False)), _numbered(len(disc), places), shows_medulla=widening is not None)
+
+
+def _doubt(tried: list[tuple[float, list[int]]], widening: int | None) -> Words | None:
+    """Why the first of these answers, sorted by their merit, is not to be trusted; None where it is."""
     merit, places = tried[0]
     if merit < (LEAST_MERIT if widening is None else LEAST_MERIT_BELOW_MEDULLA):
-        return Levels({}, nothing, say("no row of cervical discs was found in front of the cord"))
-    if places[0] < LEAST_ABOVE_MM and widening is None:
-        return Levels({}, nothing, say(
+        return say("no row of cervical discs was found in front of the cord")
+    least_mm = max(LEAST_ABOVE_MM, LEAST_ABOVE * (places[1] - places[0]))
+    if widening is None and places[0] < least_mm:
+        return say(
             "which disc is C2/C3 cannot be told: the series shows {above_mm:.0f} mm above the first disc that was found, at least "
-            "{least_mm:.0f} mm are needed", above_mm=places[0], least_mm=LEAST_ABOVE_MM,
-        ))  # fmt: skip
+            "{least_mm:.0f} mm are needed", above_mm=places[0], least_mm=least_mm,
+        )  # fmt: skip
+    if widening is None and len(places) < LEAST_DISCS:
+        return say("which disc is C2/C3 cannot be told: fewer than {count} discs were found", count=LEAST_DISCS)
     other = next((one for one, at in tried if abs(at[0] - places[0]) > 8), -np.inf)
-    if merit - other < LEAST_LEAD:
-        return Levels({}, nothing, say("which disc is C2/C3 cannot be told: two answers fit almost as well"))
-    return Levels(dict(zip(NAMES, places, strict=False)), _numbered(len(disc), places), shows_medulla=widening is not None)
+    return say("which disc is C2/C3 cannot be told: two answers fit almost as well") if merit - other < LEAST_LEAD else None
 
 
 def disc_signal(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str) -> np.ndarray:
@@ -93,7 +107,16 @@ def _sign(fine: np.ndarray, contrast: str) -> float:
     return 1.0 if contrast == "t2star" or float((fine**3).mean()) > 0 else -1.0
 
 
-def _merit(disc: np.ndarray, start: int, scale: float, widening: int | None) -> tuple[float, list[int]]:
+def _notch(disc: np.ndarray) -> np.ndarray:
+    """How much every point stands out as a disc from the bodies above and below it, about 1 for a usual one. A broad band, as of the
+    ligaments around the dens, does not."""
+    point = np.arange(len(disc))
+    smooth = ndimage.uniform_filter1d(disc, 3, mode="nearest")
+    above, below = (smooth[np.clip(point + away, 0, len(disc) - 1)] for away in (-BODY_MM, BODY_MM))
+    return np.clip((disc - np.maximum(above, below)) / 2.0, -1.0, MOST_NOTCH)
+
+
+def _merit(disc: np.ndarray, notch: np.ndarray, start: int, scale: float, widening: int | None) -> tuple[float, list[int]]:
     """How well C2/C3 at `start` fits, and where the discs below then lie."""
     places = [start]
     for spacing in SPACING_MM:
@@ -105,26 +128,25 @@ def _merit(disc: np.ndarray, start: int, scale: float, widening: int | None) -> 
         places.append(low + int(window.argmax()))
     if len(places) < 2:
         return -np.inf, places
-    at = np.array(places)
-    between = ((at[1:] + at[:-1]) / 2).astype(int)
-    above = disc[max(start - int(21 * scale), 0) : max(start - int(12 * scale), 0)]
-    empty = max(float(above.max()), 0.0) if len(above) else 0.0
-    body = float(disc[max(start - int(9 * scale), 0)])
+    far, near = (max(start - int(reach * scale), 0) for reach in reversed(EMPTY_MM))
+    another = max(float(notch[far:near].max(initial=0.0)) - STRAY, 0.0)
     few = 0.15 * max(4 - len(places), 0)
-    missing = 0.7 * max(LEAST_DISC - float(disc[start]), 0.0)
-    merit = float(np.minimum(disc[at], 1.5).mean() - np.r_[disc[between], body].mean()) / 2 - 0.7 * min(empty, 1.5) - few - missing
+    missing = 0.7 * max(LEAST_DISC - float(notch[start]), 0.0)
+    merit = float(notch[places].mean()) - 0.7 * another - few - missing
     if widening is not None:
         merit -= 0.15 * min(((start - widening - WIDENING_ABOVE_MM) / WIDENING_SPREAD_MM) ** 2, 9.0)
     return merit - 0.05 * abs(np.log(scale)) / 0.1, places
 
 
-def _widening(area_mm2: np.ndarray) -> int | None:
-    """The last point from above at which the cord is as wide as the medulla; None where the field does not show it."""
-    if len(area_mm2) < 45:
+def medulla_ends(radius_mm: np.ndarray) -> int | None:
+    """The last point from above at which the cord is as wide and as round as the medulla; None where the field does not show it."""
+    if len(radius_mm) < 45:
         return None
-    usual = float(np.median(area_mm2[20 : min(len(area_mm2), 70)]))
-    wide = np.flatnonzero(area_mm2[: min(len(area_mm2), 45)] > WIDENING * usual)
-    return int(wide[-1]) if len(wide) >= 3 and wide[0] <= 2 else None
+    area, (ap, rl), usual = area_of(radius_mm), diameters_of(radius_mm), slice(20, 70)
+    wide = np.flatnonzero(area[:45] > WIDENING * np.median(area[usual]))
+    if len(wide) < 3 or wide[0] > 2 or np.median((ap / rl)[wide]) < ROUNDER * np.median((ap / rl)[usual]):
+        return None
+    return int(wide[-1])
 
 
 def _numbered(count: int, places: list[int]) -> np.ndarray:

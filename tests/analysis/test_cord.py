@@ -13,7 +13,7 @@ from analysis.markers.cervical_cord import MARKER, finding, in_half_maximum
 from analysis.outcome import NotMeasurable
 from analysis.steps.cord import cord_of, cord_on
 from analysis.steps.cord_edge import area_of, diameters_of, edge_of, mask_of
-from analysis.steps.cord_levels import disc_distance_mm
+from analysis.steps.cord_levels import disc_distance_mm, medulla_ends
 from analysis.volume import Volume
 from node.populations import norms
 
@@ -103,11 +103,22 @@ class TestLevels:
         cord = cord_on(neck(look="t1"), "t1")
         assert cord.discs[0].name == "C2/C3" and abs(cord.discs[0].lps[2]) < 3.0 and not cord.bright_fluid
 
-    def test_without_the_axis_above_no_level_is_told(self):
-        cord = cord_on(neck(above_mm=12.0), "cord_t2")
+    @pytest.mark.parametrize("above_mm", [12.0, 5.0, -12.0, -30.0])
+    def test_without_the_axis_above_no_level_is_told(self, above_mm):
+        """At 5 mm C2/C3 lies at the edge and is not seen, so that C3/C4 is the first disc with 23 mm of cord above it."""
+        cord = cord_on(neck(above_mm=above_mm), "cord_t2")
         assert not cord.discs and not cord.level.any() and any("which disc is C2/C3 cannot be told" in one for one in cord.refused)
+
+    def test_what_has_no_level_is_not_measurable(self):
         with pytest.raises(NotMeasurable, match="which disc is C2/C3 cannot be told"):
             MARKER.measure(Examination({"cord_t2": neck(above_mm=12.0)}))
+
+    def test_the_medulla_is_wider_and_rounder_the_enlargement_only_wider(self):
+        around = 2 * np.pi * np.arange(72) / 72
+        cord, medulla, enlarged = (np.tile(ap * rl / np.hypot(rl * np.cos(around), ap * np.sin(around)), (count, 1))
+                                   for ap, rl, count in ((4.0, 6.0, 70), (5.5, 6.5, 12), (4.2, 8.2, 12)))  # fmt: skip
+        assert medulla_ends(np.r_[medulla, cord]) == 11
+        assert medulla_ends(np.r_[enlarged, cord]) is None and medulla_ends(cord) is None
 
     def test_the_distance_of_the_discs_is_that_of_the_signal(self):
         place = np.arange(140)

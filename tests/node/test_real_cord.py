@@ -84,7 +84,16 @@ class TestDrawnMasks:
         cord = cord_on(wrapped(scanner, volume_of(folder / "t2.nii.gz"), tmp_path), "cord_t2")
         assert dice(cord, volume_of(folder / "t2_seg-manual.nii.gz"), cord.drawn_mm) > 0.96
         assert 0.89 < dice(cord, volume_of(folder / "t2_seg-manual.nii.gz"), cord.radius_mm) < 0.96
-        assert cord.measured.mean() > 0.95 and not cord.discs, "it begins 6 mm above C2/C3, so nothing says which disc that is"
+        assert cord.measured.mean() > 0.95
+        assert not cord.discs and any("which disc is C2/C3 cannot be told" in one for one in cord.refused)
+
+    def test_its_labels_contradict_each_other_so_no_level_can_be_held_against_them(self, folder):
+        """The vertebra in the middle is C2 in one file and C3 in another, and the rootlets of C5 beside it belong to C4."""
+        labels = [nibabel.load(folder / f"t2_{name}.nii.gz").get_fdata() for name in
+                  ("seg-manual_labeled", "labeled_center_manual", "seg-deepseg_rootlets-manual")]  # fmt: skip
+        height = int(np.argwhere(labels[1] == 3)[0, 1])
+        beside = [{int(value) for value in np.unique(one[:, height - 1 : height + 2]) if value} for one in labels]
+        assert beside == [{2}, {3}, {5}]
 
     @pytest.mark.parametrize(("nod_deg", "voxel_mm"), [(0, 0.8), (12, 1.0), (-20, 1.0), (8, 1.2)])
     def test_the_same_t2_nodded_and_with_other_voxels(self, folder, nod_deg, voxel_mm):
@@ -110,6 +119,23 @@ class TestTemplate:
         assert [disc.name for disc in cord.discs] == list(PAM50_DISCS)
         height = pam50.lps_from_index[2, 3]
         assert all(abs(disc.lps[2] - (2.0 * PAM50_DISCS[disc.name] + height)) <= 3.0 for disc in cord.discs)
+
+    def test_levels_are_right_through_dicom(self, scanner, pam50, tmp_path):
+        cord = cord_on(wrapped(scanner, pam50.part((slice(150, 275), slice(0, 70), slice(0, 70))), tmp_path), "cord_t2")
+        height = pam50.lps_from_index[2, 3]
+        assert [disc.name for disc in cord.discs] == list(PAM50_DISCS)
+        assert all(abs(disc.lps[2] - (2.0 * PAM50_DISCS[disc.name] + height)) <= 3.0 for disc in cord.discs)
+
+    @pytest.mark.parametrize("below_mm", [0, 10, 30, 40, 50, 60, 70])
+    def test_a_field_that_begins_below_c2_c3_has_no_level(self, pam50, below_mm):
+        """As a series of the chest: the enlargement at its upper end is no medulla, and discs of the chest are not those of the neck."""
+        part = slice(150, PAM50_DISCS["C2/C3"] - below_mm // 2)
+        try:
+            cord = cord_on(pam50.part((part, slice(0, 70), slice(0, 70))), "cord_t2")
+        except NotMeasurable as refusal:
+            assert "cord" in refusal.reason or "neck" in refusal.reason
+        else:
+            assert not cord.discs and cord.refused
 
     @pytest.mark.parametrize(("first", "last"), [(0, 110), (60, 160)])
     def test_its_lumbar_and_thoracic_parts_are_no_neck(self, pam50, first, last):
