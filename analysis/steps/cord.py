@@ -8,15 +8,18 @@ then the lower edge of a T1 of the head; what an earlier one was refused for is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable
 from analysis.steps.cord_edge import STEP_MM, Edge, Line, area_of, diameters_of, edge_of, mask_of
 from analysis.steps.cord_levels import CERVICAL_MM, NAMES, Levels, disc_distance_mm, disc_signal, levels_of
 from analysis.steps.cord_place import path_of
+from analysis.steps.space import sample
 from analysis.volume import Volume
 from analysis.words import Words, joined, say
 
@@ -29,11 +32,15 @@ LEAST_LENGTH_MM = 30.0
 LEAST_SCORE = {"t2": 0.33, "t2star": 0.16, "t1": 0.22}
 AREA_MM2 = (20.0, 150.0)  # of a cord; Kato 2012: 74 to 78 with a spread of 9, the narrowest healthy one about 40
 LEAST_CONTRAST = 0.3  # of the usual step from cord to fluid
-LEAST_MEASURED = 0.5
+BRIGHTNESS, USUAL_MM = (0.45, 2.5), 121  # of the cord against its median over these mm; bright signal inside it reaches 2
+BESIDE_MM = 4  # of the cord beside a void: its edge there is that of the metal
+LEAST_MEASURED, MOSTLY = 0.5, 0.9
 THICK_MM, MOST_SHIFT_MM = 2.5, 1.3  # of an edge inside one thick slice: 10 degrees in 7.5 mm
 LEAST_LIKENESS = 0.4  # with which the signal of the discs repeats
 LONGEST_MM = 230.0  # of a path from above: the neck, the first thoracic vertebrae and some of the brain stem
 BELOW_MM = 25  # of the cord below the last disc that was told
+# how far inside the half maximum drawn masks may have their edge: 0.38 mm on a T2 of 1 mm; thick slices blur the edge, hands do not
+MOST_INSIDE_MM, COARSE_MM = 0.4, 1.6
 ROUGH = 0.12  # how much two neighbouring edges may differ, as a share of the radius
 # one standard error of an area as a share: on voxels up to 1 mm, and for every mm that the largest is larger (cervical_cord, Trust)
 ERROR, ERROR_PER_MM = 0.03, 0.015
@@ -113,9 +120,11 @@ def cord_on(image: Volume, role: str) -> Cord:
             "the edge of the cord could be followed on {share:.0f} % of its length only on the {series}, as beside metal or with strong "
             "motion", share=100 * measured.mean(), series=series,
         ))  # fmt: skip
-    levels = levels_of(image, edge.line, edge.radius_mm, contrast)
-    if not levels.shows_medulla:
-        _refuse_region(disc_signal(image, edge.line, edge.radius_mm, contrast), series)
+    disc = disc_signal(image, edge.line, edge.radius_mm, contrast, measured)
+    levels = levels_of(disc, edge.radius_mm)
+    whole = measured.mean() > MOSTLY  # a gap in the cord hides discs, so that the others seem far apart
+    if not levels.shows_medulla and (whole or not levels.place):
+        _refuse_region(disc, series)
     return _cord(image, role, *_cut(edge, measured, levels), [*reasons, *([levels.reason] if levels.reason else [])])
 
 
@@ -132,12 +141,12 @@ def _refuse_image(image: Volume, series: Words) -> None:
 
 
 def _refuse_region(disc: np.ndarray, series: Words) -> None:
-    """Discs too far apart for a neck."""
+    """NotMeasurable where discs are too far apart for a neck."""
     distance_mm, likeness = disc_distance_mm(disc)
     if distance_mm > CERVICAL_MM and likeness > LEAST_LIKENESS:
         raise NotMeasurable(say(
-            "the {series} does not show the neck: its discs lie {distance_mm:.0f} mm apart, those of a neck up to {most_mm:.0f} mm",
-            series=series, distance_mm=distance_mm, most_mm=CERVICAL_MM,
+            "the {series} does not show the neck: the distance from one disc to the next is {distance_mm:.0f} mm, as lower in the spine; "
+            "in a neck it is 14 to {most_mm:.0f} mm", series=series, distance_mm=distance_mm, most_mm=math.floor(CERVICAL_MM),
         ))  # fmt: skip
 
 
@@ -145,7 +154,7 @@ def _measured(image: Volume, edge: Edge) -> tuple[np.ndarray, list[Words]]:
     """Where along the line the edge was found and lies in the field; and what is said of the rest."""
     area = area_of(edge.radius_mm)
     jump = np.abs(np.gradient(edge.radius_mm, axis=0)).mean(1) / edge.radius_mm.mean(1)
-    found = (area > AREA_MM2[0]) & (area < AREA_MM2[1]) & (edge.contrast > LEAST_CONTRAST) & (jump < ROUGH)
+    found = (area > AREA_MM2[0]) & (area < AREA_MM2[1]) & (edge.contrast > LEAST_CONTRAST) & (jump < ROUGH) & _has_signal(image, edge.line)
     inside, straight = _in_field(image, edge), _straight(image, edge.line)
     reasons = []
     if not straight.all():
@@ -158,6 +167,15 @@ def _measured(image: Volume, edge: Edge) -> tuple[np.ndarray, list[Words]]:
         lost = 100 * float((inside & straight & ~found).mean())
         reasons.append(say("the edge of the cord was not found on {share:.0f} % of its length", share=lost))
     return found & inside & straight, reasons
+
+
+def _has_signal(image: Volume, line: Line) -> np.ndarray:
+    """Where the middle of the line is about as bright as the cord is around there; metal leaves a void, and piles signal up beside it."""
+    across = np.stack([line.posterior * 0, line.posterior, -line.posterior, line.left, -line.left], axis=1)
+    core = np.median(sample(image, np.moveaxis(line.lps[:, None] + 1.2 * across, -1, 0)), axis=1)
+    usual = ndimage.median_filter(core, min(USUAL_MM, len(core)), mode="nearest")
+    lost = (core < BRIGHTNESS[0] * usual) | (core > BRIGHTNESS[1] * usual)
+    return ~ndimage.binary_dilation(lost, iterations=BESIDE_MM)
 
 
 def _in_field(image: Volume, edge: Edge) -> np.ndarray:
@@ -199,5 +217,8 @@ def _cord(image: Volume, role: str, edge: Edge, measured: np.ndarray, levels: Le
                   for name in NAMES if name in levels.place)  # fmt: skip
     mask = image.with_array(mask_of(image, line, edge.radius_mm, measured))
     kept = [np.where(measured, values, 0.0) for values in (area, share * area, ap, rl)]
+    drawn = edge.drawn_mm
+    if image.spacing_mm.max() > COARSE_MM:
+        drawn = np.maximum(drawn, edge.radius_mm - MOST_INSIDE_MM)
     return Cord(role, CONTRASTS[role] != "t1", mask, line.lps, STEP_MM, line.axis, line.posterior, line.left, edge.radius_mm,
-                edge.drawn_mm, *kept, measured, levels.level, discs, tuple(refused))  # fmt: skip
+                drawn, *kept, measured, levels.level, discs, tuple(refused))  # fmt: skip

@@ -33,10 +33,10 @@ EMPTY_MM = (12, 30)  # above C2/C3, where the axis and its dens have no disc
 # the medulla's area against C2's, and how far above C2/C3 that is: 40 mm on PAM50, 41 mm on a T1; how far it may differ was chosen
 WIDENING, WIDENING_ABOVE_MM, WIDENING_SPREAD_MM = 1.25, 42.0, 10.0
 ROUNDER = 1.03  # depth by width of the medulla against that of the cord below: 1.3 on PAM50; of the enlargement against the chest 0.8
-LEAST_MERIT, LEAST_MERIT_BELOW_MEDULLA, LEAST_LEAD = 0.6, 0.4, 0.25  # lumbar discs of PAM50 reach 0.59, and no medulla is above them
+LEAST_MERIT, LEAST_MERIT_BELOW_MEDULLA, LEAST_LEAD = 0.6, 0.4, 0.25  # lumbar discs of PAM50 reach 0.15, those of its chest 0.48
 FAINT = 0.03  # of the signal: less is no disc, and stays below one spread
 BODY_MM, MOST_NOTCH = 9, 1.1  # from a disc to the bodies beside it; an outstanding disc makes up for no other
-LEAST_DISC, STRAY = 0.7, 0.3  # of a usual disc: below it C2/C3 itself is hardly there; what the dens may look like one
+LEAST_DISC, STRAY = 0.75, 0.3  # of a usual disc: below it C2/C3 itself is hardly there; what the dens may look like one
 DEEPEST_MM = 65  # of C2/C3 below the medulla
 CERVICAL_MM = 22.5  # discs further apart are not those of a neck; lumbar ones lie 27 to 40 mm apart
 
@@ -52,9 +52,9 @@ class Levels:
     shows_medulla: bool = False
 
 
-def levels_of(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str) -> Levels:
-    """The levels along a line with points 1 mm apart."""
-    disc, widening = disc_signal(image, line, radius_mm, contrast), medulla_ends(radius_mm)
+def levels_of(disc: np.ndarray, radius_mm: np.ndarray) -> Levels:
+    """The levels along a line with points 1 mm apart, from its `disc_signal` (n,) and its radii (n, 72)."""
+    widening = medulla_ends(radius_mm)
     deepest = MOST_ABOVE_MM if widening is None else widening + DEEPEST_MM
     starts, notch = range(min(deepest, len(disc))), _notch(disc)
     tried = sorted((_merit(disc, notch, start, scale, widening) for start in starts for scale in SCALES), key=lambda one: -one[0])
@@ -81,8 +81,9 @@ def _doubt(tried: list[tuple[float, list[int]]], widening: int | None) -> Words 
     return say("which disc is C2/C3 cannot be told: two answers fit almost as well") if merit - other < LEAST_LEAD else None
 
 
-def disc_signal(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str) -> np.ndarray:
-    """How much every point has a disc in front of it, in spreads of the signal along the line, (n,)."""
+def disc_signal(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str, measured: np.ndarray) -> np.ndarray:
+    """How much every point has a disc in front of it, in spreads of the signal along the line, (n,); nothing where the cord was not
+    `measured` (n,), as beside metal, whose void looks like a disc."""
     front = radius_mm[:, radius_mm.shape[1] // 2]
     ahead = np.arange(BEFORE_MM[0], BEFORE_MM[1] + 0.1, 1.0)
     aside = np.arange(-4.0, 4.1, 2.0)
@@ -92,6 +93,8 @@ def disc_signal(image: Volume, line: Line, radius_mm: np.ndarray, contrast: str)
         + aside[None, None, :, None] * line.left[:, None, None]
     )
     signal = np.median(sample(image, np.moveaxis(lps, -1, 0)), axis=2).mean(1)
+    if measured.any():
+        signal = np.interp(np.arange(len(signal)), np.flatnonzero(measured), signal[measured])
     middle = np.median(signal)
     signal = np.clip(signal, 0.2 * middle, 2.5 * middle)  # fluid above the dens, air below
     fine = ndimage.gaussian_filter1d(signal, 1.5) - ndimage.gaussian_filter1d(signal, 10.0)
@@ -131,7 +134,7 @@ def _merit(disc: np.ndarray, notch: np.ndarray, start: int, scale: float, wideni
     far, near = (max(start - int(reach * scale), 0) for reach in reversed(EMPTY_MM))
     another = max(float(notch[far:near].max(initial=0.0)) - STRAY, 0.0)
     few = 0.15 * max(4 - len(places), 0)
-    missing = 0.7 * max(LEAST_DISC - float(notch[start]), 0.0)
+    missing = (0.7 if widening is None else 1.5) * max(LEAST_DISC - float(notch[start]), 0.0)
     merit = float(notch[places].mean()) - 0.7 * another - few - missing
     if widening is not None:
         merit -= 0.15 * min(((start - widening - WIDENING_ABOVE_MM) / WIDENING_SPREAD_MM) ** 2, 9.0)

@@ -49,6 +49,13 @@ class TestArea:
         edge = edge_on("t2", (15, 5), TUBES.grid())
         assert 0.8 < area_of(edge.drawn_mm)[5:-5].mean() / TRUE_MM2 < 0.92
 
+    def test_thick_sagittal_slices_do_not_move_the_drawn_edge_further_in(self):
+        """They blur the sides of the cord, and 0.22 of a blurred step lies a millimetre inside: healthy cords would look small."""
+        fine, thick = (cord_on(TUBES.tube(TUBES.grid((60.0, 50.0, 49.5), size, TUBES.rotation(0, 0)), parts=3), "cord_t2")
+                       for size in ((1.0, 1.0, 1.0), (0.8, 0.8, 3.3)))  # fmt: skip
+        ratios = [area_of(cord.drawn_mm)[8:-8].mean() / area_of(cord.radius_mm)[8:-8].mean() for cord in (fine, thick)]
+        assert ratios[1] == pytest.approx(ratios[0], abs=0.03)
+
     def test_with_little_fluid_around_it_is_right_within_five_percent(self):
         edge = edge_on("t2", (15, 5), TUBES.grid(voxel_mm=(1.2, 1.2, 1.2)), rim_mm=1.5)
         assert area_of(edge.radius_mm)[5:-5].mean() == pytest.approx(TRUE_MM2, rel=0.055)
@@ -127,7 +134,7 @@ class TestLevels:
 
 class TestRefusals:
     def test_a_lumbar_spine(self):
-        with pytest.raises(NotMeasurable, match=r"does not show the neck: its discs lie 3\d mm apart"):
+        with pytest.raises(NotMeasurable, match=r"does not show the neck: the distance from one disc to the next is 3\d mm"):
             cord_of(Examination({"cord_t2": neck(above_mm=15.0, below_mm=185.0, spacing_mm=(33.0,) * 5)}))
 
     def test_noise_a_constant_and_a_solid_limb(self):
@@ -153,6 +160,24 @@ class TestRefusals:
         else:
             inside = (cord.centreline_lps[:, 2] < -30) & (cord.centreline_lps[:, 2] > -80)
             assert not cord.measured[inside].any()
+
+    @pytest.mark.parametrize("reach_mm", [14.0, 24.0, 60.0])
+    def test_a_plate_and_screws_take_signal_away_and_pile_it_up_beside(self, reach_mm):
+        """In front of C5: nothing inside the void or its bright rim is measured, and what is measured elsewhere is right."""
+        image = neck()
+        index = np.indices(image.array.shape).reshape(3, -1)
+        lps = image.lps_from_index[:3, :3] @ index + image.lps_from_index[:3, 3:]
+        away_mm = np.linalg.norm(lps - np.array([[0.0], [-6.0], [-43.0]]), axis=0).reshape(image.array.shape)
+        array = np.where(away_mm < reach_mm, 1.0, np.where(away_mm < reach_mm + 3, 180.0, image.array))
+        try:
+            cord = cord_on(image.with_array(array.astype(np.float32)), "cord_t2")
+        except NotMeasurable as refusal:
+            assert reach_mm > 24 and "cord" in refusal.reason
+            return
+        height_mm = np.abs(cord.centreline_lps[:, 2] + 43.0)
+        assert not cord.measured[height_mm < np.sqrt(reach_mm**2 - 10.0**2) - 1].any()
+        far = cord.measured & (height_mm > reach_mm + 8)
+        assert far.any() and np.allclose(cord.area_mm2[far], TRUE_MM2, rtol=0.08)
 
     def test_coarse_voxels(self):
         with pytest.raises(NotMeasurable, match=r"voxels of 2.0 x 2.0 x 2.0 mm are too coarse"):

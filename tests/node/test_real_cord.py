@@ -139,7 +139,7 @@ class TestTemplate:
 
     @pytest.mark.parametrize(("first", "last"), [(0, 110), (60, 160)])
     def test_its_lumbar_and_thoracic_parts_are_no_neck(self, pam50, first, last):
-        with pytest.raises(NotMeasurable, match=r"does not show the neck: its discs lie 2[5-9] mm apart"):
+        with pytest.raises(NotMeasurable, match=r"does not show the neck: the distance from one disc to the next is 2[5-9] mm"):
             cord_on(pam50.part((slice(first, last), slice(0, 70), slice(0, 70))), "cord_t2")
 
 
