@@ -10,10 +10,14 @@ is a healthy head. The T1 takes no part.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.examination import Examination
 from analysis.markers.white_matter_lesions import verdict
@@ -25,7 +29,7 @@ from analysis.phantom_shape import Shape, shape_of
 from analysis.steps.coregistration import Laid
 from analysis.steps.lesion_features import features_of
 from analysis.steps.lesion_priors import priors_at
-from analysis.steps.lesions import Lesions, belief_of, fine_grid, surroundings, told_apart
+from analysis.steps.lesions import Lesions, belief_of, fine_grid, lesion_voxels, surroundings, told_apart
 from analysis.steps.space import Placement, coarser, lps_grid
 from analysis.volume import Volume
 
@@ -48,7 +52,8 @@ def laid_as_made(series: Volume, shape: Shape, seed: int) -> Laid:
 def found_in(series: Volume, laid: Laid) -> Lesions:
     grid, template_lps = fine_grid(series, laid)
     features = features_of(grid.array, priors_at(template_lps))
-    return told_apart(grid, belief_of(features), surroundings(Examination({"flair": series}), laid, grid, template_lps, features))
+    around = surroundings(Examination({"flair": series}), laid, grid, template_lps, features)
+    return told_apart(grid, lesion_voxels(features, belief_of(features)), around)
 
 
 def numbered(lesions: Lesions) -> np.ndarray:

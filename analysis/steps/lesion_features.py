@@ -28,6 +28,7 @@ DARK, MOST = 0.65, 3.0
 LEAST_SPREAD, LEAST_STEP = 0.01, 0.06
 CANDIDATE_STEP, CANDIDATE_SPREADS, CANDIDATE_WHITE = 0.15, 0.8, 0.08
 LEAST_VOXELS = 20000  # 20 ml
+CISTERN = 0.4
 FAR_MM = {"fluid": 25.0, "ventricle": 40.0, "grey": 15.0, "white": 15.0, "edge": 30.0}
 
 
@@ -45,13 +46,15 @@ class Priors:
 @dataclass(frozen=True, eq=False)
 class Features:
     """`values` (candidate, feature), float32; `candidates`: boolean, on the grid; `relative`: the FLAIR over its local white matter, 1
-    outside the brain; `fluid` what is dark on it; `ventricle` what of that belongs to the ventricles; `step`: from white to grey matter."""
+    outside the brain; `fluid` what is dark on it; `ventricle` what of that belongs to the ventricles; `cistern`: fluid of the template away
+    from them; `step`: from white to grey matter."""
 
     values: np.ndarray
     candidates: np.ndarray
     relative: np.ndarray
     fluid: np.ndarray
     ventricle: np.ndarray
+    cistern: np.ndarray
     step: float
 
 
@@ -69,7 +72,8 @@ def features_of(flair: np.ndarray, priors: Priors) -> Features:
     candidates = brain & (smooth[1.5] > 1 + CANDIDATE_STEP * step) & (smooth[0.7] > 1 + CANDIDATE_SPREADS * fine_spread)
     candidates &= _smooth(priors.white, 3.0) > CANDIDATE_WHITE
     fluid = (smooth[0.7] < DARK) & brain
-    ventricle = fluid & ndimage.binary_dilation(priors.ventricle, iterations=4) | ndimage.binary_erosion(priors.ventricle)
+    near_ventricle = ndimage.binary_dilation(priors.ventricle, iterations=4)
+    ventricle = fluid & near_ventricle | ndimage.binary_erosion(priors.ventricle)
     places = {"fluid": fluid, "ventricle": ventricle, "grey": priors.grey >= 0.5, "white": priors.white >= 0.5, "edge": ~brain}
     near = {name: np.minimum(_distance(where), FAR_MM[name])[candidates] for name, where in places.items()}
     local_grey = _local_mean(relative, grey & (relative > 0.7) & (relative < usual_grey + 3 * spread), GREY_MM, usual_grey)
@@ -87,7 +91,8 @@ def features_of(flair: np.ndarray, priors: Priors) -> Features:
         at(_smooth(priors.white, 1.0)), at(_smooth(priors.grey, 1.0)), at(_smooth(priors.fluid, 1.0)), at(_smooth(priors.white, 3.0)),
         at(_smooth(priors.grey, 3.0)), (fine - at(local_grey)) / step, np.full(fine.shape, step / spread),
     )  # fmt: skip
-    return Features(np.stack(values, axis=1).astype(np.float32), candidates, relative, fluid, ventricle, step)
+    cistern = (priors.fluid > CISTERN) & ~near_ventricle
+    return Features(np.stack(values, axis=1).astype(np.float32), candidates, relative, fluid, ventricle, cistern, step)
 
 
 def relative_to_white(flair: np.ndarray, brain: np.ndarray, white: np.ndarray) -> tuple[np.ndarray, float]:
