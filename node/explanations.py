@@ -93,10 +93,10 @@ EXPLANATIONS = {
         say("Bright spots of the white matter on FLAIR, by region. Many of them under the cortex, at the ventricles and in brainstem or "
             "cerebellum speak for another disease than ALS, such as multiple sclerosis; with age and high blood pressure spots are "
             "common."),
-        say("A rule that was learned on computed heads alone weighs how bright a voxel is, how it stands out and where it lies; "
-            "neighbouring voxels of 3 mm and more are one lesion. A band along the corticospinal tract is not counted."),
-        say("On computed heads small lesions were missed and large ones found, with the figures given above. Lesions of patients were not "
-            "measured: a screen that finds nothing excludes nothing."),
+        say("A rule that was learned on computed heads alone weighs how bright a voxel is, how it stands out and where it lies, and so "
+            "finds a lesion; it reaches as far as its brightness. From 3 mm on it counts. A band along the corticospinal tract does not."),
+        say("On computed heads large lesions were found and some small ones missed, with the figures given above; volumes were 3 to 9 % "
+            "too small. Lesions of patients were not measured: a screen that finds nothing excludes nothing."),
     ),
     "infarct": Explanation(
         say("Infarcts, which can look like disease of the motor neuron: acute ones on diffusion, old ones on FLAIR. Absent says that a "
