@@ -50,7 +50,7 @@ EXPLANATIONS = {
         say("The edge of the cord lies half-way between its brightness and that of the fluid around it, on planes perpendicular to the "
             "cord; discs are counted from C2/C3."),
         say("On computed cords in voxels up to 1.2 mm the area was right within 2 %, within 5 % where little fluid lies around; on "
-            "sagittal slices of 3 to 4 mm within 5 to 10 %. Not measured: patients, repeated scans."),
+            "twenty computed necks within 6 %, in sagittal slices of 3.3 mm within 12 %. Not measured: patients, repeated scans."),
     ),
     "cord_compression": Explanation(
         say("Where the cervical cord is flattened, by a disc for instance, and bright signal inside it. Compression can look like ALS; it "
