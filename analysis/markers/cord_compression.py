@@ -8,14 +8,15 @@ minus the quotient, between C2/C3 and C7/T1, where it is largest. The limits are
 100 lie below 11.6 and 14.0 % in young adults on T2, below 14.5 and 18.9 % at 66 years. A disc touches the cord where less than half a
 millimetre of fluid lies between. A place in the cord is bright where it is brighter than the same place of the section above and below by
 a share of the step from cord to fluid.
-Trust: three phantom necks that nothing was tuned on (seeds 11 to 13, 3D T2 of 1 mm, noise 3 % of fluid), by the limits of the young. Nine
-protrusions of 7 to 31 %: error -3 to +5 points, 2.8 root mean square; 18 to 31 % present (6 of 6), 7 to 10 % indeterminate (3 of 3: no
-fluid left). Three of 40 %: 26, 18 and 19 % measured, as the edge is drawn into the disc where the cord is so flat: present, since the
-disc touches, but how much is not known beyond 30 %. The disc was right in all twelve. Healthy: three necks absent (3 to 5 %), no disc
-said to touch. Bright spots of 53 mm3: of full and of two thirds brightness present at their level (4 of 4), of a third indeterminate (2
-of 2); in severe compression its edge was taken for a doubtful spot (3 of 3). One real image, the template PAM50 (1 x 1 x 2 mm): 3.8 %,
-both absent, 2 to 4 mm of fluid in front. Through the whole chain as DICOM (seed 7, 0.8 mm) 16.4 for 18.1 %. Not measured: patients,
-compressed or not, 2D series, rescans, motion of fluid.
+Trust: phantom necks that nothing was tuned on (seeds 11 and 12; 3D T2 of 1 mm, upright and tilted by 15 degrees, and sagittal slices of
+3 mm). Eleven protrusions of 10 to 51 % at C3/C4 to C6/C7: error -5.8 to +3.3 points, -2.5 on average, 3.6 root mean square; large losses
+come out too low by a tenth, as a film of fluid too thin to be seen counts as cord (the phantom leaves 0.15 mm). The disc was right in all.
+Of the nine of 17 % and more eight present, one indeterminate (13.6 for 17.5 %); of the two of 10 and 12 % one indeterminate, one present.
+Eight healthy ones (seeds 101 to 108, three of them sagittal): 2 to 4 %, absent by the limits of either age, no disc said to touch. The rule
+of the verdict was made after others had been seen (seeds 11 to 13, by an earlier edge). Where a bright spot lay at the flattened height the
+loss came out 7 to 8 points too low (two necks: 32.5 for 39.5, 20.7 for 28.6 %). Bright spots of 53 mm3 and of two thirds brightness and
+more: present at their level (5 of 5, two of them where the cord was flat); fainter ones were not measured with this edge. No spot was
+said where none was on eleven 3D necks, six of them compressed. Not measured: patients, compressed or not, rescans, motion of fluid.
 Refuses: what the segmentation of the cord refuses (another region, metal, thick oblique slices); a T1; a height without 10 mm of measured
 cord in the reach above and below it; signal in the cord where slices are too thick for a voxel to lie inside it.
 References: Miyanji 2007, 10.1148/radiol.2433060583 (ratio); Valosek 2024, 10.1162/imag_a_00075 (healthy profiles); Kovalova 2016 and Kato
@@ -33,7 +34,7 @@ from scipy.spatial import cKDTree
 from analysis import concepts
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Finding, Mask, Measurement, NotMeasurable, Outcome
+from analysis.outcome import MEASURED, Accuracy, Finding, Mask, Measurement, NotMeasurable, Outcome
 from analysis.reference import placed
 from analysis.steps.cord import LEVELS, Cord, cord_of
 from analysis.steps.cord_signal import INNER, CordSignal, cord_signal, directions
@@ -47,17 +48,27 @@ JUDGED = (3, 7)  # vertebrae: from C2/C3 to C7/T1
 YOUNG, OLD, MIDDLE_AGE = (11.6, 14.0), (14.5, 18.9), 47.0
 LEAST_SHARE = 0.8  # of the neck that must be measured for "absent"
 TOUCH_MM, AT_DISC_MM = 0.5, 3
-SMOOTH_MM = 1.0  # sigma of the depth along the cord
-RATIO_ERROR = 3.0  # percentage points, one standard error (Trust)
+SMOOTH_MM = 0.3  # sigma of the depth along the cord
+RATIO_ERROR = 4.0  # percentage points, one standard error (Trust)
 BRIGHT, DOUBTFUL, LEAST_BRIGHT_MM, LEAST_SEEN = 0.28, 0.18, 2.0, 0.15
 AT_LEVEL_MM = 12.0
+# Trust: present, of protrusions of 17 % and more and of healthy necks; of spots of two thirds brightness and more and of 3D necks without
+ACCURACY = {
+    "cord_compression": Accuracy(8, 9, 0, 8, on=say("computed necks")),
+    "cord_t2_hyperintensity": Accuracy(5, 5, 0, 11, on=say("computed necks")),
+}
 WORST_MM = 4.0  # above and below the worst height: what the mask shows
 METHOD = say("1 - depth / mean depth 10 to 30 mm above and below, at its largest between C2/C3 and C7/T1")
 NO_REFERENCE = say("healthy profiles have limits by age, but no published mean and spread; the limits are said with the finding")
 BASE_RATE = say(
     "Compression without symptoms is common: a changed contour of the cord in 59 % of 183 adults from 40 years on (Kovalova 2016), "
-    "compression in 5.3 % and bright signal in 2.3 % of 1,211 volunteers by a stricter definition (Kato 2012). It can stand beside ALS "
-    "and does not exclude it."
+    "compression in 5.3 % and bright signal in 2.3 % of 1,211 volunteers by a stricter definition (Kato 2012). It can stand beside ALS: "
+    "compression is reported, and never excludes ALS."
+)
+LIMITS = say(
+    "The limits go by age: below {middle:.0f} years those of 203 adults of 29 years on average (T2, C3 to C6), from {middle:.0f} years on "
+    "and where the age is not known those of 1,025 adults of 66 years (T1, C3 and C4 only); {middle:.0f} lies half-way between the two.",
+    middle=MIDDLE_AGE,
 )
 
 
@@ -88,7 +99,7 @@ def measure(examination: Examination) -> Outcome:
         measurements=(_measurement(examination, worst),),
         findings=findings,
         masks=tuple(_masks(image, cord, worst, spots)),
-        notes=(*_notes(cord, worst, touching, examination.patient.age_years), *_place_of(spots, worst, cord), BASE_RATE),
+        notes=(*_notes(cord, worst, touching, examination.patient.age_years), *_place_of(spots, worst, cord), LIMITS, BASE_RATE),
     )
 
 
@@ -197,7 +208,7 @@ def height_of(cord: Cord, index: int) -> str:
 
 
 def _finding(name: str, value: str, concept: concepts.Concept, reason: Words | None = None, level: str | None = None) -> Finding:
-    return Finding(name, value, concept, concepts.CERVICAL_CORD, reason=reason, level=level)
+    return Finding(name, value, concept, concepts.CERVICAL_CORD, reason=reason, level=level, accuracy=ACCURACY[name])
 
 
 def _measurement(examination: Examination, worst: Worst) -> Measurement:

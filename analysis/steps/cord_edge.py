@@ -2,7 +2,8 @@
 
 A closed line is found first (dynamic programming over 72 directions, a weak prior of the size of a cord, a penalty on crossing the wall of
 the canal), then moved to the half maximum, which has no bias of area; the share of the step between cord and fluid at which it lies is an
-argument, since masks drawn by hand lie further in. A point whose line does not hold still is not measured.
+argument, since masks drawn by hand lie further in. Where a disc or a bone lies on the cord and no fluid is left, the edge is where the
+brightness falls towards that wall. A point whose line does not hold still is not measured.
 
 Constants: the size prior is half the mean diameters of Sherman 1990 (8.7 x 12.4 to 14 mm); the rest was found on computed ellipses.
 """
@@ -20,9 +21,16 @@ from analysis.volume import Volume
 DIRECTIONS, RADIAL_MM, REACH_MM = 72, 0.2, 14.0
 STEP_MM, FIRST_STEP_MM = 1.0, 3.0  # along the line; while it is being centred
 HALF, DRAWN = 0.5, 0.22  # of the step from cord to fluid: the physical edge, and where masks drawn by hand lie (two sets of masks)
-LEAST_MM, MOST_MM = 2.0, 10.5  # radii that a cord has
+LEAST_MM, LEAST_DEEP_MM, MOST_MM = 2.0, 1.2, 10.5  # radii that a cord has: to the sides, to front and back
 PRIOR_MM = (4.2, 6.3)
 WALL_PENALTY = 0.8
+# where the cord lies on a wall its edge is a fall: what it counts for beside a rise, how steep it must be (share of the usual), and how
+# bright (share of the step to fluid) the way from the middle may have been: behind fluid a fall is the wall of the canal
+TOUCH, STEEP, DRY = 1.2, 0.25, 0.45
+WET = 0.2  # of the step: what is brighter outside the edge is fluid, what is as much darker is a wall
+AT_WALL = 0.3  # of HALF: a film of fluid too thin to be seen shines as cord, so that half-way down lies 0.4 mm beyond a film of 0.15 mm
+RISE_MM, FALL_MM = 1.5, 0.7  # sigma along the line for the two kinds of edge
+SMOOTH_MM = {False: (1.2, 0.5), True: (2.0, 1.0)}  # for the closed line and for the radii; a T1 is rougher, and no dent is measured on it
 RIM = 1.0  # how far a thin rim of fluid is raised to bright ones: 1.5 mm in voxels of 1.2 mm gave 7 % too little area with 0, 5 % with 1
 RECENTRED = 2
 HALF_TURN = DIRECTIONS // 2
@@ -76,7 +84,7 @@ def _framed(lps: np.ndarray, slope: np.ndarray) -> Line:
 
 def edge_of(image: Volume, path_lps: np.ndarray, dark_fluid: bool) -> Edge:
     """The edge around a path (n, 3), LPS; the line is moved to the middle of what it encloses."""
-    sign = -1.0 if dark_fluid else 1.0
+    sign, (line_mm, edge_mm) = -1.0 if dark_fluid else 1.0, SMOOTH_MM[dark_fluid]
     part = _around(image, path_lps)
     coefficients = ndimage.spline_filter(np.asarray(part.array, np.float32), 3)
     lps = path_lps
@@ -84,11 +92,15 @@ def edge_of(image: Volume, path_lps: np.ndarray, dark_fluid: bool) -> Edge:
         last = turn == RECENTRED
         line = line_through(lps, 1.0 if turn == 0 else 0.3, STEP_MM if last else FIRST_STEP_MM)
         polar = sign * polar_of(coefficients, part, line)
-        radius = _median(_closed_line(_along(polar, 2.0 if last else 1.0)), (5 if last else 3, 3))
+        radius = _median(_closed_line(_along(polar, line_mm if last else 1.0), may_touch=not dark_fluid), (5 if last else 3, 3))
         if not last:
             lps = line.lps + centroid(radius, line)
-    fine = _along(polar, 1.5)
-    half, drawn = (_smooth(_moved_to(fine, radius, share)) for share in (HALF, DRAWN))
+    fine, at_wall = _along(polar, RISE_MM), _along(polar, FALL_MM)
+    dry = _dry(fine, radius) & (not dark_fluid)
+    half, drawn = (
+        _smooth(np.where(dry, _moved_to_wall(at_wall, radius, AT_WALL * share), _moved_to(fine, radius, share)), edge_mm)
+        for share in (HALF, DRAWN)
+    )
     inside, fluid = _levels(fine, radius)
     step = np.median(fluid - inside, axis=1)
     rough = np.abs(np.diff(polar[:, :, 2:9], axis=1)).mean(axis=(1, 2)) * 0.886 / np.sqrt(2.0)
@@ -119,18 +131,58 @@ def _along(polar: np.ndarray, sigma: float) -> np.ndarray:
     return ndimage.gaussian_filter1d(polar, sigma, axis=0, mode="nearest")
 
 
-def _closed_line(polar: np.ndarray) -> np.ndarray:
-    """The best closed line of radii (n, direction), mm; fluid is the brighter."""
+def _closed_line(polar: np.ndarray, may_touch: bool) -> np.ndarray:
+    """The best closed line of radii (n, direction), mm; fluid is the brighter. `may_touch`: a wall that is darker than the cord can be its
+    edge where no fluid lies between."""
     rise = ndimage.gaussian_filter1d(polar, 0.4 / RADIAL_MM, axis=2, order=1)
     usual = np.percentile(np.abs(rise[..., int(2 / RADIAL_MM) : int(9 / RADIAL_MM)]), 95, axis=(1, 2), keepdims=True)
     rise = rise / (usual + 1e-6)
     fall = np.clip(-rise - 0.15, 0, 1)
-    fall[..., : int(2.5 / RADIAL_MM)] = 0
+    fall[..., : int((LEAST_DEEP_MM + 0.5) / RADIAL_MM)] = 0
     prior = 1.0 / np.hypot(np.cos(ANGLES) / PRIOR_MM[0], np.sin(ANGLES) / PRIOR_MM[1])
-    cost = -np.clip(rise, 0, 1.2) + WALL_PENALTY * np.cumsum(fall, 2) * RADIAL_MM
+    edge = np.clip(rise, 0, 1.2)
+    if may_touch:
+        edge = np.maximum(edge, TOUCH * np.clip(-rise - STEEP, 0, 1.2) * np.clip((DRY - _wet(polar)) / 0.2, 0, 1))
+    cost = -edge + WALL_PENALTY * np.cumsum(fall, 2) * RADIAL_MM
     cost = cost + 0.03 * ((RADII_MM[None, :] - prior[:, None]) / 1.5)[None] ** 2
-    cost[..., : int(LEAST_MM / RADIAL_MM)] = 3
+    least = np.hypot(LEAST_DEEP_MM * np.cos(ANGLES), LEAST_MM * np.sin(ANGLES))
+    cost = np.where(RADII_MM[None, None] < least[None, :, None] - RADIAL_MM / 2, 3, cost)
     return _cheapest_loop(cost[..., : int(MOST_MM / RADIAL_MM) + 1].astype(np.float32)) * RADIAL_MM
+
+
+def _wet(polar: np.ndarray) -> np.ndarray:
+    """The brightest on the way from the middle, as a share of the step from the middle of the cord to fluid; like polar."""
+    core = np.median(polar[..., : int(LEAST_DEEP_MM / RADIAL_MM)], axis=(1, 2))
+    fluid = np.percentile(polar[..., int(LEAST_MM / RADIAL_MM) : int(9 / RADIAL_MM)], 90, axis=(1, 2))
+    step = ndimage.median_filter(fluid - core, 31, mode="nearest")
+    return np.maximum.accumulate((polar - core[:, None, None]) / np.maximum(step, 1e-6)[:, None, None], axis=2)
+
+
+def _dry(polar: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Where (n, direction) no fluid lies outside the line, but something darker than the cord."""
+    place, at = np.arange(polar.shape[2])[None, None], (radius / RADIAL_MM)[..., None]
+    cord, fluid = _levels(polar, radius)
+    usual = ndimage.median_filter(np.percentile(fluid, 85, axis=1), 31, mode="nearest")[:, None]
+    step = np.maximum(usual - cord, 1e-6)
+    most = np.where((place >= at - 0.6 / RADIAL_MM) & (place <= at + 1.2 / RADIAL_MM), polar, -1e9).max(2)
+    least = np.where((place >= at) & (place <= at + 1.6 / RADIAL_MM), polar, 1e9).min(2)
+    dry = ((most - cord) / step < WET) & ((cord - least) / step > WET)
+    return _median(dry.astype(np.int8), (3, 5)).astype(bool)
+
+
+def _moved_to_wall(polar: np.ndarray, radius: np.ndarray, share: float) -> np.ndarray:
+    """The radii where the brightness has fallen by `share` of the step from the brightest before a wall to the darkest of it; the line
+    where it does not fall."""
+    place, at = np.arange(polar.shape[2])[None, None], radius[..., None] / RADIAL_MM
+    before_wall = np.where((place >= at - 1.4 / RADIAL_MM) & (place <= at + 0.4 / RADIAL_MM), polar, -1e9)
+    peak, top = before_wall.max(2), before_wall.argmax(2)[..., None]
+    wall = np.where((place >= top) & (place <= at + 1.6 / RADIAL_MM), polar, 1e9).min(2)
+    below = (polar <= (peak + share * (wall - peak))[..., None]) & (place > top)
+    first = np.maximum(below.argmax(2)[..., None], 1)
+    high, low = np.take_along_axis(polar, first - 1, 2), np.take_along_axis(polar, first, 2)
+    level = (peak + share * (wall - peak))[..., None]
+    found = ((first - 1 + (high - level) / np.where(high > low, high - low, 1.0)) * RADIAL_MM)[..., 0]
+    return np.where(below.any(2) & (np.abs(found - radius) < 1.6), found, radius)
 
 
 def _cheapest_loop(cost: np.ndarray, most_jump: int = 2, jump_cost: float = 0.02) -> np.ndarray:
@@ -191,9 +243,9 @@ def _median(radius: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return ndimage.median_filter(padded, size, mode="nearest")[:, 4:-4]
 
 
-def _smooth(radius: np.ndarray) -> np.ndarray:
+def _smooth(radius: np.ndarray, along_mm: float) -> np.ndarray:
     smooth = ndimage.gaussian_filter1d(_median(radius, (1, 5)), 0.7, axis=1, mode="wrap")
-    return ndimage.gaussian_filter1d(smooth, 1.0 / STEP_MM, axis=0, mode="nearest")
+    return ndimage.gaussian_filter1d(smooth, along_mm / STEP_MM, axis=0, mode="nearest")
 
 
 def centroid(radius_mm: np.ndarray, line: Line) -> np.ndarray:

@@ -19,7 +19,7 @@ INNER = np.arange(0.0, 0.91, 0.1)  # of the way from the middle to the edge
 OUTWARD_MM = np.arange(0.0, 5.01, 0.2)
 RING_MM = (0.8, 2.4)  # outside the edge: fluid
 AROUND_MM = 25  # of the cord, above and below, that a level of signal is taken from
-MARGIN_MM = 0.7  # from the edge to what is looked at, beside half a voxel
+MARGIN_MM = 0.7  # from the edge to what is looked at, beside half a voxel; a whole one where it is thick, as between two slices both count
 FRONT_DEG = 25.0
 PATCH_MM = 1.0  # sigma along the cord
 
@@ -41,7 +41,7 @@ def cord_signal(image: Volume, cord: Cord) -> CordSignal:
     inside = _polar(array, image, cord, cord.radius_mm[..., None] * INNER)
     outside = _polar(array, image, cord, cord.radius_mm[..., None] + OUTWARD_MM)
     usable = _usable(image, cord)
-    level = _along(np.nanmedian(np.where(usable, inside, np.nan)[:, :, :6].reshape(len(inside), -1), axis=1), cord.measured, 50)
+    level = _along(_core(np.where(usable, inside, np.nan)[:, :, :6].reshape(len(inside), -1)), cord.measured, 50)
     ring = outside[..., (RING_MM[0] <= OUTWARD_MM) & (RING_MM[1] >= OUTWARD_MM)]
     fluid = _along(np.percentile(ring.reshape(len(ring), -1), 85, axis=1), cord.measured, 60)
     step = np.maximum(fluid - level, 1e-6)[:, None, None]
@@ -66,10 +66,26 @@ def directions(cord: Cord) -> np.ndarray:
 
 
 def _usable(image: Volume, cord: Cord) -> np.ndarray:
-    """Where (n, 72, k) a voxel lies wholly inside the cord."""
-    axes = image.lps_from_index[:3, :3]
-    reach_mm = np.abs(directions(cord) @ axes).max(axis=2) / 2 + MARGIN_MM
-    return (INNER * cord.radius_mm[..., None]) <= (cord.radius_mm - reach_mm)[..., None]
+    """Where (n, 72, k) a voxel lies wholly inside the cord: every part of the edge is far enough away, in its own direction, since the
+    nearest edge of a flat cord does not lie on the way from its middle."""
+    angle = np.linspace(0, 2 * np.pi, cord.radius_mm.shape[1], endpoint=False)
+    turn = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    voxels = np.einsum("pni,ij->npj", np.stack([cord.posterior, cord.left]), image.lps_from_index[:3, :3])
+    out = np.zeros((*cord.radius_mm.shape, len(INNER)), bool)
+    for k in range(len(out)):
+        edge = cord.radius_mm[k, :, None] * turn
+        way = edge - (INNER[:, None, None] * edge)[:, :, None]
+        far = np.linalg.norm(way, axis=-1)
+        voxel = np.abs(way @ voxels[k]).max(axis=-1) / np.maximum(far, 1e-6)
+        out[k] = (far >= np.maximum(voxel / 2 + MARGIN_MM, voxel)).all(axis=2).T
+    return out
+
+
+def _core(inside: np.ndarray) -> np.ndarray:
+    """The median (n,) of what can be looked at, NaN where nothing can."""
+    out, some = np.full(len(inside), np.nan), np.isfinite(inside).any(axis=1)
+    out[some] = np.nanmedian(inside[some], axis=1)
+    return out
 
 
 def _along(values: np.ndarray, measured: np.ndarray, percentile: float) -> np.ndarray:

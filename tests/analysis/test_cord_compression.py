@@ -28,7 +28,8 @@ from analysis.volume import Volume
 LENGTH, NAMES = 130, ("C2/C3", "C3/C4", "C4/C5", "C5/C6", "C6/C7", "C7/T1")
 AT = {name: 20 + 16 * k for k, name in enumerate(NAMES)}
 COARSE = 1.25
-PLANTED = {"healthy": ((), 0.0), "pressed": (("cord_compression:C4/C5",), 0.75), "ill": (("cord_t2_hyperintensity:C6",), 0.6)}
+PLANTED = {"healthy": ((), 0.0), "pressed": (("cord_compression:C4/C5",), 0.75), "ill": (("cord_t2_hyperintensity:C6",), 0.6),
+           "severe": (("cord_compression:C5/C6",), 1.0)}  # fmt: skip
 
 
 def cord(depth_mm: np.ndarray, measured: np.ndarray | None = None) -> Cord:
@@ -126,7 +127,8 @@ def test_a_healthy_neck_has_neither():
     outcome = measure(examination)
     assert [finding.value for finding in outcome.findings] == ["absent", "absent"]
     assert outcome.measurements[0].value == pytest.approx(100 * neck.worst()[1], abs=3)
-    assert any("does not exclude" in note for note in outcome.notes)
+    assert any("never excludes ALS" in note for note in outcome.notes)
+    assert any("below 47 years" in note and "half-way" in note for note in outcome.notes)
 
 
 def test_a_compression_is_found_at_its_disc_with_the_disc_on_the_cord():
@@ -137,6 +139,20 @@ def test_a_compression_is_found_at_its_disc_with_the_disc_on_the_cord():
     assert outcome.measurements[0].value == pytest.approx(100 * neck.worst()[1], abs=5)
     cord_here = examination.once(cord_of)
     assert touching_discs(cord_here, cord_signal(examination.image("cord_t2"), cord_here)) == ("C4/C5",)
+
+
+def test_a_severe_compression_is_measured_though_no_fluid_is_left_before_the_disc():
+    neck, examination = examined("severe")
+    outcome = measure(examination)
+    assert neck.worst()[1] > 0.38
+    assert outcome.measurements[0].value == pytest.approx(100 * neck.worst()[1], abs=7)
+    assert [finding.value for finding in outcome.findings] == ["present", "absent"] and outcome.findings[0].level == "C5/C6"
+    cord_here = examination.once(cord_of)
+    at = next(one.index for one in cord_here.discs if one.name == "C5/C6")
+    along, _, _ = neck.shape.s_u_v(cord_here.centreline_lps[at - 2 : at + 3].T)
+    section = neck.shape.section
+    depth = neck.shape.table(section.front + section.back, along)
+    assert np.abs(cord_here.ap_mm[at - 2 : at + 3] - depth).max() < 0.8
 
 
 def test_a_lesion_is_found_where_it_is_and_drawn_there():
