@@ -42,7 +42,7 @@ from node.pictures import (
 
 B_ZERO_S_MM2 = 50.0
 # Okabe and Ito 2008: told apart by people who see few colours as well
-COLORS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2", "#ffffff")
+COLORS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2", "#7cfc00")
 LEFT, RIGHT = "#d55e00", "#0072b2"
 MOST_LINES, LINE_STRIDE = 120, 3  # of a side on a picture
 PLANES = {plane.name: plane for plane in (AXIAL, CORONAL, SAGITTAL)}

@@ -23,6 +23,7 @@ from node.wording import number_words
 
 QUALITY = "image_quality"
 UNSPLIT = 12  # rows
+MOST_LEVELS = 5
 COLUMNS = (CONTENT_WIDTH - 362.0, 54.0, 44.0, 48.0, 62.0, 44.0, 48.0, 62.0)
 UNIT, FIRST, SECOND = 1, 2, 5
 SPAN = len(COLUMNS) - 1
@@ -136,10 +137,14 @@ def by_name(found: Iterable[Measurement | Gap]) -> dict[tuple[str, str | None], 
 
 
 def _stands_for(one: Measurement | Gap, outcome: Outcome) -> bool:
-    """Whether it is in the short table: the whole of a structure, or its levels where the marker knows no whole."""
+    """Whether it is in the short table: the whole of a structure, or its levels where the marker knows no whole; of more levels than a
+    reader takes in, those of the first quantity alone."""
     held = [other for other in (*outcome.measurements, *outcome.gaps) if other.name == one.name]
     whole = any(isinstance(other, Measurement) and other.level in (None, "whole") for other in held)
-    return one.level in (None, "whole") if whole else True
+    if whole:
+        return one.level in (None, "whole")
+    first = (*outcome.measurements, *outcome.gaps)[0].name
+    return one.name == first or len({other.level for other in held}) <= MOST_LEVELS
 
 
 def _places(value: str) -> int:

@@ -9,7 +9,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
-from analysis.outcome import Profile
+from analysis import concepts
+from analysis.outcome import MEASURED, Finding, Measurement, Outcome, Profile
 from analysis.report import LIMITS
 from analysis.sentence import title_of
 from node import paper, wording
@@ -66,6 +67,17 @@ def test_what_was_not_measured_has_no_page_of_its_own_but_its_reason(case):
     pdf = texts(made(case))
     assert not any(page.split("born")[0].endswith("Motor band sign") for page in pdf)
     assert "the study has no usable swi series" in " ".join(pdf[:2]) and "failed: the step ended with an error" in " ".join(pdf)
+
+
+def test_of_many_levels_the_first_page_has_the_first_quantity_and_the_page_of_the_marker_all(case):
+    levels = [f"C{number}" for number in range(1, 8)]
+    cord = Outcome("cervical_cord", 1, MEASURED, measurements=tuple(
+        Measurement(name, 7.0, "mm", concepts.DEPTH, concepts.CERVICAL_CORD, level=level, uncertainty=0.2, no_reference="no norm")
+        for name in ("cord_area", "cord_ap_diameter") for level in levels),
+        findings=(Finding("cord_atrophy", "absent", concepts.CORD_ATROPHY, concepts.CERVICAL_CORD),))  # fmt: skip
+    first, *others = texts(made(case, outcomes=(cord,)))
+    assert all(f"Cord area, {level}" in text for level in levels for text in (first, " ".join(others)))
+    assert "diameter" not in first and all(f"Cord AP diameter, {level}" in " ".join(others) for level in levels)
 
 
 def test_a_study_that_was_not_analysed_says_so_and_why(case):
