@@ -16,7 +16,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from node.association import echo
 from node.check import checks
 from node.disk import trouble
-from node.errors import BetzError
+from node.errors import BetzError, JournalError
 from node.journal import Journal
 from node.records import DELIVERED, READY
 from node.service import JOURNAL, serve
@@ -117,7 +117,12 @@ def read_only(folder: Path) -> None:
     subprocess.run(["mount", "--bind", data, data], check=True)
     subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
     site.refuses_and_answers_echo()
+    meanwhile = Journal(site.settings.storage.folder / JOURNAL)
+    with contextlib.suppress(JournalError):
+        meanwhile.move("of no study", (READY,), READY)
+        raise AssertionError("what is read-only was written")
     subprocess.run(["umount", "--lazy", data], check=True)
+    assert not meanwhile.move("of no study", (READY,), READY), "what was opened meanwhile writes now"
     assert site.send(3) == [0]
     site.goes_on(1, 2, 3)
 
