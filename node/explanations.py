@@ -57,9 +57,8 @@ EXPLANATIONS = {
             "is also common without symptoms and can stand beside ALS, so it never excludes it."),
         say("The depth of the cord is compared with its depth 10 to 30 mm above and below; fluid in front of the cord is looked for at "
             "each disc; the cord is searched for places that are brighter than the same place above and below."),
-        say("On eleven computed necks a loss of 10 to 51 % of the depth was measured within 6 percentage points, large ones a tenth too "
-            "low, and more so where a bright spot lay at the same height; no healthy one of eight was called compressed. Not measured: "
-            "patients."),
+        say("On computed necks a loss of 7 to 51 % of the depth was measured within 8 percentage points, large ones a tenth too low, and "
+            "more so where a bright spot lay at the same height; no healthy one of twenty was called compressed. Not measured: patients."),
     ),
     "cst_flair": Explanation(
         say("Brightness of the corticospinal tract against normal white matter. A bright tract under the motor cortex supports involvement "

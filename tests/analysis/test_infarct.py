@@ -140,9 +140,9 @@ def leg(away, z) -> list[tuple[np.ndarray, float, float]]:
             ((np.abs(z) < 3) & (away < bone), 0.9, 2.2)]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "words"), [("knees", "less than 200 ml of brain tissue"), ("lumbar", "does not look like a brain")])
-def test_a_trace_series_of_another_part_of_the_body_is_refused(kind, words):
-    with pytest.raises(NotMeasurable, match=words):
+@pytest.mark.parametrize("kind", ["knees", "lumbar"])
+def test_a_trace_series_of_another_part_of_the_body_is_refused(kind):
+    with pytest.raises(NotMeasurable, match=r"less than 200 ml of brain tissue|does not look like a brain"):
         brain_water(Examination({"dwi": body(kind)}))
 
 
