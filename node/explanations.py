@@ -95,8 +95,8 @@ EXPLANATIONS = {
             "common."),
         say("A rule that was learned on computed heads alone weighs how bright a voxel is, how it stands out and where it lies, and so "
             "finds a lesion; it reaches as far as its brightness. From 3 mm on it counts. A band along the corticospinal tract does not."),
-        say("On computed heads large lesions were found and some small ones missed, with the figures given above; volumes were 3 to 9 % "
-            "too small. Lesions of patients were not measured: a screen that finds nothing excludes nothing."),
+        say("On computed heads bright lesions were found, some small ones missed, with the figures given above, and volumes were 3 to 9 % "
+            "too small; of faint ones half were missed. Lesions of patients were not measured: a screen that finds nothing excludes nothing."),
     ),
     "infarct": Explanation(
         say("Infarcts, which can look like disease of the motor neuron: acute ones on diffusion, old ones on FLAIR. Absent says that a "
@@ -105,7 +105,7 @@ EXPLANATIONS = {
             "side. Old: as dark as fluid on FLAIR inside the brain, with a bright rim."),
         say("On computed heads acute infarcts of 0.5 to 6 ml were found with their volume right within a fifth, and T2 shine-through "
             "was told apart; old ones of 0.9 and 3 ml were found, one of 0.4 ml missed. Thirteen healthy heads gave no acute one, and "
-            "seventeen no old one; nor did two real diffusion series and a FLAIR. Patients with infarcts were not measured."),
+            "twenty-four no old one; nor did two real diffusion series and a FLAIR. Patients with infarcts were not measured."),
     ),
     "mass": Explanation(
         say("Signs of a tumour or another mass: a midline that is pushed away from a dark region, and brain that takes up contrast. It is "

@@ -8,14 +8,14 @@ Method: acute is what is bright with diffusion weighting, more than the other si
 of the patient's own brain; bright without a low ADC is T2 shine-through and is said as such. Old is what is as dark as fluid on FLAIR where
 the template has brain and the other side has none of it; it is sure with a bright rim. Candidates at the base of the skull, as bright as
 piled-up signal or the same on both sides are indeterminate. No absolute ADC is a limit: none of the published ones holds across scanners.
-Trust: with its registrations from end to end: an acute infarct of 5.9 ml (seed 62) came out as 5.8 ml with a Dice of 0.89, from
-directions and from b = 0 with a trace image alike, beside shine-through of 3.9 ml that came out as 3.8 and was not taken for one; a
-healthy head (101) gave none. An old infarct of 3.1 ml (seed 70) was found with 2.2 ml. Fourteen heads without one (101 to 109 healthy,
-lesions of MS 61 and 66 and of small vessels 63, masses 64 and 65) gave none. Heads whose place was given: acute ones of 0.5 and 1.2 ml
-(seeds 27 and 23) came out as 0.6 and 1.3 ml with a Dice of 0.82 and 0.84, twelve healthy heads gave none; a cavity of 0.9 ml (seed 23)
-was found, one of 0.4 ml (seed 27) missed, three healthy heads gave none. Limits were chosen on seeds 1 and 2. Real heads: two diffusion
-series (Philips, b 2000, 15 directions; Siemens, b 2500, 20 directions; both as b = 0 and the mean of their directions) gave no acute
-infarct, 1.9 and 1.3 ml of shine-through; a FLAIR gave no old infarct. Not measured: patients with infarcts, motion.
+Trust: with its registrations from end to end: an acute infarct of 5.9 ml (seed 62) came out as 5.8 ml with a Dice of 0.89, from directions
+and from b = 0 with a trace image alike, beside shine-through of 3.9 ml that came out as 3.8 and was not taken for one; a healthy head (101)
+gave none. An old infarct of 3.1 ml (seed 70) was found with 2.2 ml. Twenty-one heads without one (101 to 117 healthy, but for 114, which
+was refused; lesions of MS 61 and 66 and of small vessels 63, masses 64 and 65) gave none. Heads whose place was given: acute ones of 0.5
+and 1.2 ml (seeds 27 and 23) came out as 0.6 and 1.3 ml with a Dice of 0.82 and 0.84, twelve healthy heads gave none; a cavity of 0.9 ml
+(seed 23) was found, one of 0.4 ml (seed 27) missed, three healthy heads gave none. Limits were chosen on seeds 1 and 2. Real heads: two
+diffusion series (Philips, b 2000, 15 directions; Siemens, b 2500, 20 directions; both as b = 0 and the mean of their directions) gave no
+acute infarct, 1.9 and 1.3 ml of shine-through; a FLAIR gave no old infarct. Not measured: patients with infarcts, motion.
 Refuses: what is no brain; a diffusion series without b = 0 or without weighting; on FLAIR what cannot be placed. The arterial territory
 is not named, the lobe is: the published atlases of territories (10.1001/jamaneurol.2018.2808, 10.1038/s41597-022-01923-0) are images, not
 positions, and the borders differ between people.
@@ -62,7 +62,7 @@ SCREEN = say(
     "A screen, not a clearance: an old infarct of 0.4 ml was missed on a computed head, and patients with infarcts were not measured."
 )
 COMPUTED = say("computed heads")
-KNOWN = {"acute_infarct": Accuracy(3, 3, 0, 13, COMPUTED), "chronic_infarct": Accuracy(2, 3, 0, 17, COMPUTED)}
+KNOWN = {"acute_infarct": Accuracy(3, 3, 0, 13, COMPUTED), "chronic_infarct": Accuracy(2, 3, 0, 24, COMPUTED)}
 
 
 def measure(examination: Examination) -> Outcome:

@@ -7,13 +7,14 @@ Method: the warp of the template finds the middle between the lateral ventricles
 occipital midline is the shift. Brain that is darker on T1 than grey matter and than the other side is a dark region. Both together, the
 shift away from the region, are mass effect. Enhancement is the quotient of the T1 with and without contrast, without surface, sinuses, deep
 veins, plexus, pituitary and tentorium. No published limit was found: it is a flag for a person to look.
-Trust: with its registration from end to end. Shift on fifteen computed heads (101 to 109 healthy, lesions 61 and 63, an old infarct 70,
-masses 64, 65 and 71): true 0.0 to 4.8 mm, measured within 0.31 mm. Masses of 23, 27 and 8 ml without their oedema (seeds 64, 71 and, at
-half severity, 65): the shift of 4.8, 4.3 and 4.0 mm pointed away from a dark region of 13, 15 and 2 ml, and each rim was found to take up
-contrast. By its own shape a mass shifts the midline by 3.5 mm or more in 9 of 10 heads at a severity of 1, in 8 at 0.75, in 3 at 0.5 and
-in 2 at 0.25 (seeds 201 to 210): small ones are mostly not flagged by their push. The shift of twenty healthy heads (101 to 120) reaches
-3.3 mm. False alarms: none of thirteen heads without a mass (101 to 109, 61, 63, 66, 70) for mass effect, none of four healthy heads (101
-to 104) with contrast for enhancement. Limits were chosen on seeds 2, 3 and 5. Not measured: real heads, patients.
+Trust: with its registration from end to end. Shift on twenty-three computed heads (101 to 117 healthy, but for 114, whose T1 did not find
+its place and was refused; lesions 61, 63 and 66, an old infarct 70, masses 64, 65 and 71): true 0.0 to 4.8 mm, measured within 0.31 mm.
+Masses of 23, 27 and 8 ml without their oedema (seeds 64, 71 and, at half severity, 65): the shift of 4.8, 4.3 and 4.0 mm pointed away from
+a dark region of 13, 15 and 2 ml, and each rim was found to take up contrast. By its own shape a mass shifts the midline by 3.5 mm or more
+in 9 of 10 heads at a severity of 1, in 8 at 0.75, in 3 at 0.5 and in 2 at 0.25 (seeds 201 to 210): small ones are mostly not flagged by
+their push. The shift of twenty healthy heads (101 to 120) reaches 3.3 mm. False alarms: none of the twenty heads without a mass for mass
+effect, none of four healthy heads (101 to 104) with contrast for enhancement. Limits were chosen on seeds 2, 3 and 5. One real T1 (without
+a known mass): shift 1.3 mm, absent. Not measured: other real heads, patients.
 Refuses: what is not the T1 of a head; a field of view without the midline. A mass without push or contrast, at the surface, in the middle
 or at the base is not seen.
 References: none with a threshold for a computed shift was found; the limits are chosen on phantoms.
@@ -57,7 +58,7 @@ SCREEN = say(
     "patients with a mass were not measured."
 )
 COMPUTED = say("computed heads")
-PUSHES, ENHANCES = Accuracy(3, 3, 0, 13, COMPUTED), Accuracy(3, 3, 0, 4, COMPUTED)
+PUSHES, ENHANCES = Accuracy(3, 3, 0, 20, COMPUTED), Accuracy(3, 3, 0, 4, COMPUTED)
 
 
 def measure(examination: Examination) -> Outcome:
