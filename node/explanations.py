@@ -96,7 +96,8 @@ EXPLANATIONS = {
         say("A rule that was learned on computed heads alone weighs how bright a voxel is, how it stands out and where it lies, and so "
             "finds a lesion; it reaches as far as its brightness. From 3 mm on it counts. A band along the corticospinal tract does not."),
         say("On computed heads bright lesions were found, some small ones missed, with the figures given above, and volumes were 3 to 9 % "
-            "too small; of faint ones half were missed. Lesions of patients were not measured: a screen that finds nothing excludes nothing."),
+            "too small; of faint ones half were missed. Lesions of patients were not measured: a screen that finds nothing excludes "
+            "nothing."),
     ),
     "infarct": Explanation(
         say("Infarcts, which can look like disease of the motor neuron: acute ones on diffusion, old ones on FLAIR. Absent says that a "
