@@ -153,6 +153,7 @@ class TestPhantom:
         assert not [problem for series in phantom.report["series"] for problem in series["problems"]]
         assert {series["role"] for series in phantom.report["series"]} == {"t1", "flair", "swi", "dwi"}
         assert phantom.report["not_analysed"] is None
+        assert not [outcome["reason"] for outcome in phantom.report["markers"].values() if outcome["outcome"] == "failed"]
         assert sorted(phantom.objects()) == [9010, 9011, 9020, 9021, 9022, 9023, 9030, 9031, 9040, 9050]
 
     def test_a_neck_alone_is_answered_with_what_it_can_carry(self, neck, promised_report):

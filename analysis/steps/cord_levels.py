@@ -175,9 +175,9 @@ def disc_distance_mm(disc: np.ndarray) -> tuple[float, float]:
         part = disc[max(0, end - 110) : end] - disc[max(0, end - 110) : end].mean()
         lags = range(11, min(45, int(len(part) * 0.45)))
         repeat = np.array([float((part[:-lag] * part[lag:]).mean()) for lag in lags]) / max(float((part**2).mean()), 1e-9)
-        peaks = [k for k in range(1, len(repeat) - 1) if repeat[k] >= repeat[k - 1] and repeat[k] >= repeat[k + 1]]
+        peaks = [k for k in range(1, len(repeat) - 1) if repeat[k] >= max(repeat[k - 1], repeat[k + 1], 0.0)]
         if peaks:
             top = max(repeat[k] for k in peaks)
-            first = next(k for k in peaks if repeat[k] > 0.7 * top)
+            first = next(k for k in peaks if repeat[k] >= 0.7 * top)
             best = max(best, (float(11 + first), float(repeat[first])), key=lambda one: one[1])
     return best

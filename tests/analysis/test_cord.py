@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from analysis.examination import Examination, Patient
 from analysis.markers.cervical_cord import MARKER, finding, in_half_maximum
@@ -229,3 +230,12 @@ class TestMarker:
         (two,) = [one for one in outcome.measurements if (one.name, one.level) == ("cord_area", "C2")]
         doubled = in_half_maximum(two.reference, 2.0)
         assert doubled.mean == 2 * two.reference.mean and doubled.z == two.reference.z
+
+
+def test_a_signal_without_a_rhythm_has_no_distance_of_discs():
+    """Such as a head above its neck gives: whatever it is, it is said and no error."""
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        signal = ndimage.gaussian_filter1d(np.cumsum(random.standard_normal(30 + seed)), 3)
+        distance_mm, likeness = disc_distance_mm(signal)
+        assert 0.0 <= distance_mm < 56.0 and likeness >= 0.0
