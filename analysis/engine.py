@@ -36,6 +36,7 @@ def _run(marker: Marker, examination: Examination, clock: Callable[[], float]) -
 
 
 def _missing(groups: list[tuple[str, ...]], sent: frozenset[str]) -> str:
+    groups = [group for group in groups if not any(set(other) < set(group) for other in groups)]  # which says it already
     either = [joined([ROLE_WORDS[role] for role in group], " or ") for group in groups]
     sentence = say("the study has no {series} that can be used", series=joined(either, ", and no "))
     if any("t1" in group for group in groups) and "t1_contrast" in sent:

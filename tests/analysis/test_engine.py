@@ -38,6 +38,12 @@ def test_each_marker_has_exactly_one_outcome_whatever_happens():
     assert all(outcome.seconds == 1 for outcome in outcomes)
 
 
+def test_a_series_that_is_missing_is_named_once():
+    outcomes = analyse(Examination({}), [marker("blind", fine, (("t1",), ("t1", "t1_contrast"), ("swi",)))], count().__next__)
+    assert outcomes[0].reason == ("the study has no T1-weighted series without contrast, and no susceptibility-weighted series that can be "
+                                  "used")  # fmt: skip
+
+
 def test_a_step_runs_once_and_its_refusal_is_remembered():
     runs = []
 
