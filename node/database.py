@@ -35,6 +35,7 @@ def _in_words(context) -> None:
     A connection that was opened while the disk took no writes never writes again: it is not used any more, nor are its neighbours.
     """
     if isinstance(context.original_exception, sqlite3.OperationalError):
-        context.is_disconnect = context.original_exception.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
+        code = getattr(context.original_exception, "sqlite_errorcode", 0)  # what Python itself says has none
+        context.is_disconnect |= code & 0xFF == sqlite3.SQLITE_READONLY
         raise JournalError(f"The journal cannot be used now: {context.original_exception}. Look at the disk under the storage folder, its "
                            "free space and its permissions; nothing is lost.") from context.original_exception

@@ -165,6 +165,7 @@ class TestPhantom:
         found = {one["name"]: one["value"] for outcome in neck.report["markers"].values() for one in outcome["findings"]}
         for one in neck.truth["findings_expected"]:
             assert found.get(one["name"], "not assessed") in (one["value"], "indeterminate", "not assessed")
+        assert found["cord_t2_hyperintensity"] == "present" and found["cord_compression"] in ("present", "indeterminate")
 
     def test_every_number_is_in_the_coded_report(self, phantom):
         check_numbers(phantom)
