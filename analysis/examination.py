@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.outcome import NotMeasurable
 from analysis.volume import Image
-from analysis.words import say
+from analysis.words import Words, say
 
 if TYPE_CHECKING:
     from analysis.reference import Population
@@ -23,6 +23,11 @@ ROLE_WORDS = {
     "bold": say("functional series"), "mrs": say("spectrum"), "cord_t2": say("T2-weighted series of the cervical cord"),
     "cord_t2star": say("T2*-weighted series of the cervical cord"),
 }  # fmt: skip
+
+
+def no_series(role: str) -> Words:
+    """That the study has none with that role."""
+    return say("the study has no {series} that can be used", series=ROLE_WORDS.get(role, role))
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Examination:
     def image(self, role: str) -> Image:
         """The image with that role; NotMeasurable where the study has none."""
         if role not in self.images:
-            raise NotMeasurable(say("the study has no {series} that can be used", series=ROLE_WORDS.get(role, role)))
+            raise NotMeasurable(no_series(role))
         return self.images[role]
 
     def once(self, step: Callable[[Examination], T]) -> T:

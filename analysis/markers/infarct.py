@@ -31,7 +31,7 @@ import numpy as np
 from scipy import ndimage
 
 from analysis import atlas, concepts
-from analysis.examination import Examination
+from analysis.examination import Examination, no_series
 from analysis.marker import Marker
 from analysis.outcome import MEASURED, Accuracy, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome, Side
 from analysis.reference import placed
@@ -66,8 +66,8 @@ KNOWN = {"acute_infarct": Accuracy(3, 3, 0, 13, COMPUTED), "chronic_infarct": Ac
 
 
 def measure(examination: Examination) -> Outcome:
-    acute, water, no_acute = None, None, say("the study has no usable {role} series", role="dwi")
-    old, no_old = None, say("the study has no usable {role} series", role="flair")
+    acute, water, no_acute = None, None, no_series("dwi")
+    old, no_old = None, no_series("flair")
     shine_ml = 0.0
     if "dwi" in examination.images:
         try:
