@@ -206,6 +206,39 @@ class Profile:
 
 
 @dataclass(frozen=True, eq=False)
+class Curve:
+    """One line of a plot: a value at every place of its axis; `name` is one of the plot's own words, such as "fit"."""
+
+    name: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """Curves over one axis, for a reader's eye: a spectrum over ppm, a motion over time.
+
+    `axis` (point,) and every curve have the same length and are finite. `axis_unit` and `unit` are UCUM; "[arb'U]" where the scale is the
+    scanner's own. `bands`: spans of the axis that mean something, such as the blocks of a task.
+    """
+
+    name: str
+    axis: np.ndarray
+    axis_unit: str
+    unit: str
+    curves: tuple[Curve, ...]
+    side: Side | None = None
+    level: str | None = None
+    bands: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for array in (self.axis, *(curve.values for curve in self.curves)):
+            if array.shape != (len(self.axis),) or not np.isfinite(array).all():
+                raise ValueError(f"plot {self.name}: its axis and its curves have as many finite values as each other")
+        if not self.curves or len(self.axis) < 2:
+            raise ValueError(f"plot {self.name}: there is nothing to draw")
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What one marker said of one study. `seconds` is filled in by the engine; `notes` are sentences for the reader of the report."""
 
@@ -221,6 +254,7 @@ class Outcome:
     maps: tuple[Map, ...] = ()
     tracks: tuple[Track, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    plots: tuple[Plot, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -228,5 +262,5 @@ class Outcome:
             raise ValueError(f"{self.marker}: {self.outcome!r} is no outcome")
         if (self.outcome == MEASURED) != (self.reason is None):
             raise ValueError(f"{self.marker}: an outcome has a reason exactly when nothing was measured")
-        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps or self.tracks or self.profiles):
+        if self.outcome != MEASURED and (self.measurements or self.masks or self.maps or self.tracks or self.profiles or self.plots):
             raise ValueError(f"{self.marker}: {self.outcome}, and yet it carries measurements")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.spectrum import Spectra
+
 
 class BadGeometry(ValueError):
     """An array and its map do not make an image in space; the message says what is wrong."""
@@ -107,4 +109,4 @@ class TimeSeries:
         object.__setattr__(self, "lps_from_index", _check(self.array.shape[:3], self.lps_from_index))
 
 
-Image = Volume | Diffusion | TimeSeries
+Image = Volume | Diffusion | TimeSeries | Spectra
