@@ -1,4 +1,4 @@
-"""What a T1 is not, and what it may be in spite of it: refused or measured with a sentence. One registration runs here, cut short."""
+"""What a T1 is not, and what it may be in spite of it: refused or measured with a sentence. Two registrations run here, cut short."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from analysis.examination import Examination, Patient
 from analysis.marker import Marker
 from analysis.markers.brain_volumes import ERROR_OF_MOTION, MARKER, moved, notes
 from analysis.outcome import MEASURED, NOT_MEASURABLE, NotMeasurable
+from analysis.phantom import phantom
 from analysis.steps import head
 from analysis.steps.head import head_on_template, skull_stripped
 from analysis.steps.space import Placement, lps_grid
@@ -65,6 +66,15 @@ def test_a_fruit_under_the_name_of_a_t1_is_refused(monkeypatch):
     monkeypatch.setattr(head, "NODS_DEG", ())
     with pytest.raises(NotMeasurable, match=r"does not look like the T1 of a head: its correlation with the template is 0\.[0-5]"):
         head_on_template(Examination({"t1": fruit()}))
+
+
+def test_a_head_much_smaller_than_the_template_is_placed(monkeypatch):
+    monkeypatch.setattr(head, "WARP_ITERATIONS", (3, 0, 0))
+    small = phantom(seed=114, roles=("t1",), coarseness=2.0)
+    assert small.truth["scale"] < 0.9
+    place = head_on_template(Examination({"t1": small.images["t1"]}))
+    linear = np.linalg.det(place.template_from_lps[:3, :3]) ** (1 / 3)
+    assert 1 / linear == pytest.approx(small.truth["scale"], rel=0.05)
 
 
 @pytest.mark.parametrize("array", [np.zeros((90, 90, 90)), np.ones((20, 90, 90))], ids=["nothing", "a slab of 20 slices of 2 mm"])
