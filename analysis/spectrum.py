@@ -25,8 +25,8 @@ class Spectrum:
     same of the unsuppressed water of that voxel, with its own number of repetitions, or None. `spectral_width_hz`: one over the time
     between points. `field_mhz`: the frequency of the transmitter, that is of water. `sequence` is PRESS, STEAM, SLASER, or "" where the
     header tells none of them; `sequence_words` what it says. `echo_parts_ms`: TE1 and TE2 of PRESS, or TE and TM of STEAM, None where
-    not stated. `lps_from_box` 4 by 4: (-.5 … .5) three times is the voxel; None where it has no place, and then `no_place` says why. `series` names
-    the series for a reader.
+    not stated. `lps_from_box` 4 by 4: (-.5 … .5) three times is the voxel; None where it has no place, and then `no_place` says why.
+    `series` names the series for a reader.
     """
 
     array: np.ndarray
