@@ -99,7 +99,7 @@ def _row(sequence: Sequence, series: Iterable[SeriesNote], images: Mapping[str, 
 def _coarse(sequence: Sequence, used: list[SeriesNote], images: Mapping[str, Image]) -> list[str]:
     """That the voxels are too long for what the sequence is for, where they are."""
     image = next((images[note.role] for note in used if note.role in images), None)
-    if image is None:
+    if image is None or math.isinf(sequence.coarsest_mm):
         return []
     longest_mm = float(np.linalg.norm(image.lps_from_index[:3, :3], axis=0).max())
     return [say("voxels of up to {longest:.1f} mm", longest=longest_mm)] if longest_mm > sequence.coarsest_mm else []

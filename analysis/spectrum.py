@@ -26,7 +26,7 @@ class Spectrum:
     between points. `field_mhz`: the frequency of the transmitter, that is of water. `sequence` is PRESS, STEAM, SLASER, or "" where the
     header tells none of them; `sequence_words` what it says. `echo_parts_ms`: TE1 and TE2 of PRESS, or TE and TM of STEAM, None where
     not stated. `lps_from_box` 4 by 4: (-.5 … .5) three times is the voxel; None where it has no place, and then `no_place` says why.
-    `series` names the series for a reader.
+    `frame` names the space that the place is in: what has another name cannot be laid over it. `series` names the series for a reader.
     """
 
     array: np.ndarray
@@ -40,6 +40,7 @@ class Spectrum:
     water: np.ndarray | None = None
     lps_from_box: np.ndarray | None = None
     no_place: str | None = None
+    frame: str = ""
     series: str = ""
 
     def __post_init__(self) -> None:

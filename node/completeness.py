@@ -27,6 +27,8 @@ def gaps(series: SeriesFacts) -> list[str]:
         return []
     facts = list(series.instances.values())
     objects = [*_frames(facts), *_concatenations(facts)]
+    if series.role == "mrs":
+        return objects  # its objects have no slices, and are numbered as the scanner likes
     return objects or _places(facts) or _numbers(facts) or _stated(facts)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from analysis.outcome import Map, Mask, Outcome, Track
 from analysis.report import Report
 from analysis.sentence import LEVELS, SERIES_NAMES, SIDES
+from analysis.spectrum import Spectra
 from analysis.volume import Diffusion, Image, TimeSeries, Volume
 from analysis.words import Name, Words, say
 from node.pictures import (
@@ -157,6 +158,10 @@ class Grounds:
             image = ground_of(self._images[role], weighted)
             self._made[role, weighted] = image, window_of(image, self._brains.get(role))
         return self._made[role, weighted]
+
+    def holds(self, role: str) -> bool:
+        """Whether there is an image of that role to look at: a spectrum is none."""
+        return role in self._images and not isinstance(self._images[role], Spectra)
 
     def overview(self, role: str) -> Shown:
         """One plane through the middle of the image, the one in which it is finest."""

@@ -48,7 +48,7 @@ def pages(report: Report, provenance: Provenance, images: Mapping[str, Image]) -
     for outcome in in_order(report.outcomes):
         if outcome.outcome == MEASURED and outcome.marker != QUALITY:
             story += [PageBreak(), *_marker(paper, outcome, illustrator)]
-    story += [PageBreak(), *_quality(paper, report, images, illustrator), *_methods(paper, report), *_end(paper, provenance)]
+    story += [PageBreak(), *_quality(paper, report, illustrator), *_methods(paper, report), *_end(paper, provenance)]
     return paper.pdf(story, HEADLINE)
 
 
@@ -242,13 +242,14 @@ def _profiles(paper: Paper, profiles: Sequence[Profile]) -> list[Flowable]:
     return [KeepTogether([table, paper.paragraph(band, "caption")])]
 
 
-def _quality(paper: Paper, report: Report, images: Mapping[str, Image], illustrator: Illustrator) -> list[Flowable]:
+def _quality(paper: Paper, report: Report, illustrator: Illustrator) -> list[Flowable]:
     """Every series: what it was taken for and why, and how good it is; with a look at those that were measured on."""
     story: list[Flowable] = [paper.paragraph(say("Series and image quality"), "title"), Spacer(0, 4)]
     outcome = next((one for one in report.outcomes if one.marker == QUALITY), None)
     if outcome and outcome.outcome == MEASURED:
         story += marker_table(paper, (outcome,), is_whole=True)
-    seen = [illustrator.grounds.overview(note.role) for note in report.series if note.used and note.role in images]
+    roles = dict.fromkeys(note.role for note in report.series if note.used and illustrator.grounds.holds(note.role))
+    seen = [illustrator.grounds.overview(role) for role in roles]
     for start in range(0, len(seen), OVERVIEWS):
         story += _pictures(paper, seen[start : start + OVERVIEWS], None, OVERVIEW_MOST_HIGH)
     rows = [[paper.paragraph(head, "soft") for head in (say("Series"), say("taken for"), say("why"))]]

@@ -6,6 +6,7 @@ and time. A study that holds nothing to measure is answered too: what was sent, 
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from analysis.marker import Marker, markers
 from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.sequences import rows_of
+from analysis.spectrum import Spectra
 from analysis.summary import summary_of
 from analysis.support import support_of
 from analysis.volume import Diffusion, Image
@@ -34,9 +36,11 @@ from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
 from node.settings import Settings
 from node.spool import is_uid
-from node.study import Study, check_one_patient, patient_of, read_studies
+from node.study import Series, Study, check_one_patient, patient_of, read_studies
 
 PROBLEMS_AT_MOST = 10
+# roles of which all series are used: module, how one series is read, how they are put together
+COLLECTIONS = {"mrs": ("node.spectra", "spectrum_of", "gathered")}
 OF_IMAGES = "image_quality"  # says how good the images are, and nothing of the patient
 
 Watch = Callable[[str], None]
@@ -72,7 +76,12 @@ def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tu
     needed = {role for marker in every for group in marker.needs for role in group}
     decisions = tuple(decide(series) for series in study.series)
     images: dict[str, Image] = {}
-    for role in sorted(needed):
+    for role in sorted(needed & set(COLLECTIONS)):
+        watch(f"reading {role}")
+        decisions, parts = _read(decisions, role)
+        if parts:
+            images[role] = _collection(role)[1](parts)
+    for role in sorted(needed - set(COLLECTIONS)):
         while role not in images and role in (chosen := choose(decisions)):
             watch(f"reading {role}")
             try:
@@ -81,13 +90,51 @@ def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tu
                 decisions = tuple(_unusable(one, error.reason) if one.series is chosen[role] else one for one in decisions)
     if isinstance(diffusion := images.get("dwi"), Diffusion):
         images["dwi"], decisions = _with_reversed_b_zero(diffusion, decisions)
-    return with_choice(decisions, choose(decisions)), images
+    if isinstance(spectra := images.get("mrs"), Spectra) and "t1" in images:
+        images["mrs"] = _in_frame_of(spectra, choose(decisions)["t1"])
+    alone = {role: series for role, series in choose(decisions).items() if role not in COLLECTIONS}
+    return with_choice(decisions, alone), images
+
+
+def _collection(role: str) -> tuple[Callable[[Series], object], Callable[[list], Image]]:
+    """How one series of a role is read of which all are used, and how they are put together."""
+    module, read, gather = COLLECTIONS[role]
+    home = importlib.import_module(module)
+    return getattr(home, read), getattr(home, gather)
+
+
+def _read(decisions: tuple[Decision, ...], role: str) -> tuple[tuple[Decision, ...], list]:
+    """Every usable series with that role; those that cannot be read say why."""
+    parts, told = [], []
+    for one in decisions:
+        if one.role == role and one.usable:
+            try:
+                parts.append(_collection(role)[0](one.series))
+            except StudyError as error:
+                one = _unusable(one, error.reason)
+        told.append(one)
+    return tuple(told), parts
+
+
+def _in_frame_of(spectra: Spectra, series: Series) -> Spectra:
+    """Spectra have no picture to lay them over the T1 by: their place counts where both have one frame of reference."""
+    from node.spectra import in_frame
+
+    return in_frame(spectra, str(series.header.get("FrameOfReferenceUID") or ""))
+
+
+def _used(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> list[Decision]:
+    """The decisions on the series that are measured on."""
+    chosen = choose(decisions)
+    return [one for one in decisions if one.role in images and one.usable
+            and (one.role in COLLECTIONS or chosen.get(one.role) is one.series)]  # fmt: skip
 
 
 def _places(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> dict[str, Place]:
-    """By role the scanner and the protocol of the series that is measured on, where both are known."""
-    used = [one for one in decisions if one.role in images and choose(decisions).get(one.role) is one.series]
-    return {one.role: Place(one.scanner, one.protocol) for one in used if one.scanner and one.protocol}
+    """By role the scanner and the protocol of the series that is measured on, where both are known; of several series all protocols."""
+    used = [one for one in _used(decisions, images) if one.scanner and one.protocol]
+    protocols = {role: sorted({one.protocol for one in used if one.role == role}) for role in {one.role for one in used}}
+    return {one.role: Place(one.scanner, " + ".join(protocols[one.role])) for one in used}
 
 
 def _with_reversed_b_zero(image: Diffusion, decisions: tuple[Decision, ...]) -> tuple[Diffusion, tuple[Decision, ...]]:
@@ -107,8 +154,8 @@ def report_of(
     study: Study, decisions: tuple[Decision, ...], images: Mapping[str, Image], outcomes: tuple[Outcome, ...], seconds: float
 ) -> Report:
     """The report of a study; it says so where nothing at all was measured."""
-    chosen = choose(decisions)
-    notes = tuple(_note(one, used=one.role in images and chosen.get(one.role) is one.series) for one in decisions)
+    used = _used(decisions, images)
+    notes = tuple(_note(one, used=one in used) for one in decisions)
     of_patient = [outcome for outcome in outcomes if outcome.marker != OF_IMAGES]
     measured = any(outcome.outcome == MEASURED for outcome in of_patient)
     reasons = tuple(dict.fromkeys(outcome.reason or "" for outcome in of_patient))

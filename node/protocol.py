@@ -14,6 +14,7 @@ import hashlib
 
 from node.contrast import bounds, dimension_of
 from node.physics import Physics
+from node.spectra import SpectrumFacts
 from node.stack import Stack
 from node.study import Series
 
@@ -63,6 +64,16 @@ def protocol_of(role: str, physics: Physics, stack: Stack) -> str:
     voxels = " × ".join(f"{size:.1f}" for size in stack.voxel_mm) + " mm"
     parts = [_kind(physics, stack), *_times(physics), flip, _weighting(physics, stack) if role == "dwi" else "", voxels]
     return f"{role}: " + ", ".join(part for part in parts if part)
+
+
+def protocol_of_spectrum(facts: SpectrumFacts) -> str:
+    """`mrs: PRESS, TR 2000 ms, TE 30 ms, 20 × 20 × 20 mm`; a T2 weighting moves a ratio, so echo times that differ are two protocols."""
+    if not facts.echo_time_ms:
+        return ""
+    times = (("TR", _words(facts.repetition_time_ms)), ("TE", _words(facts.echo_time_ms)))
+    voxel = " × ".join(f"{size:.0f}" for size in sorted(facts.edges_mm)) + " mm" if facts.edges_mm else ""
+    parts = [facts.sequence, *(f"{name} {value} ms" for name, value in times if value), voxel]
+    return "mrs: " + ", ".join(part for part in parts if part)
 
 
 def _kind(physics: Physics, stack: Stack) -> str:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from pydicom import uid
 
 from analysis.examination import ROLES
-from analysis.words import joined, say
+from analysis.words import Name, joined, say
+from node import spectrum_csa
 from node.contrast import Contrast, bounds, contrast_of, speaks_of
 from node.errors import StudyError
 from node.frames import has_trace_and_b_zero, why_no_frames
 from node.physics import Physics, physics_of
-from node.protocol import protocol_of, scanner_of
+from node.protocol import protocol_of, protocol_of_spectrum, scanner_of
+from node.spectra import facts_of
 from node.stack import Stack, stack_of, stack_of_mosaic
 from node.study import Series
 
@@ -73,7 +75,7 @@ def decide(series: Series) -> Decision:
 def _decide(series: Series) -> Decision:
     sop_class = str(series.header.get("SOPClassUID"))
     modality = str(series.header.get("Modality") or say("an unnamed modality"))
-    if sop_class == uid.MRSpectroscopyStorage:
+    if sop_class in (uid.MRSpectroscopyStorage, spectrum_csa.CSA_NON_IMAGE):
         return _spectrum(series)
     if sop_class in NOT_ANALYSED:
         return Decision(series, "other", NOT_ANALYSED[uid.UID(sop_class)], usable=False)
@@ -92,14 +94,20 @@ def _decide(series: Series) -> Decision:
 
 
 def _spectrum(series: Series) -> Decision:
+    """A spectrum of hydrogen in one voxel can be used; every other object of these classes says what it is."""
+    header = series.header
+    if spectrum_csa.is_csa(header) and not spectrum_csa.is_spectrum(header):
+        return Decision(series, "other", say("a private object of Siemens without a spectrum"), usable=False)
     physics = physics_of(series)
-    if physics.nucleus not in PROTON:
-        return Decision(series, "other", say("a spectrum of {nucleus}, not of hydrogen", nucleus=physics.nucleus), usable=False)
-    echo = say("TE {ms:.0f} ms", ms=physics.te_ms) if physics.te_ms else ""
-    voxel = str(series.header.get("MRSpectroscopyAcquisitionType") or "").replace("_", " ").lower()
+    facts = facts_of(series, physics)
+    if facts.nucleus not in PROTON:
+        return Decision(series, "other", say("a spectrum of {nucleus}, not of hydrogen", nucleus=facts.nucleus), usable=False)
+    echo = say("TE {ms:.0f} ms", ms=facts.echo_time_ms) if facts.echo_time_ms else ""
     hydrogen = say("MR spectroscopy of hydrogen")
-    why = joined([part for part in (hydrogen, echo, voxel) if part])
-    return Decision(series, "mrs", why, merit=(voxel == "single voxel",))
+    why = joined([part for part in (hydrogen, Name(facts.sequence), echo, facts.kind) if part])
+    unfit = facts.why_unfit
+    return Decision(series, "mrs", why, (unfit,) if unfit else (), not unfit, (1.0,), scanner=scanner_of(series, physics),
+                    protocol=protocol_of_spectrum(facts))  # fmt: skip
 
 
 def _stack(series: Series, physics: Physics) -> Stack | str:

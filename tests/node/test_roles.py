@@ -150,7 +150,8 @@ CASES = {
     "spectrum": (
         "mrs",
         "TE 30 ms",
-        {"SOPClassUID": uid.MRSpectroscopyStorage, "ResonantNucleus": "1H", "EchoTime": 30, "ImagedNucleus": None},
+        {"SOPClassUID": uid.MRSpectroscopyStorage, "ResonantNucleus": "1H", "EchoTime": 30, "ImagedNucleus": None,
+         "MRSpectroscopyAcquisitionType": "SINGLE_VOXEL"},
         (1, 20.0, 20.0, "AXIAL"),
     ),
     "phosphorus spectrum": ("other", "31P", {"SOPClassUID": uid.MRSpectroscopyStorage, "ResonantNucleus": "31P"}, (1, 20.0, 20.0, "AXIAL")),
