@@ -32,7 +32,7 @@ LEVELS = {
     "whole": say("whole tract"), "subcortical": say("under the cortex"), "corona_radiata": say("corona radiata"),
     "plic": say("internal capsule"), "peduncle": say("cerebral peduncle"), "pons": say("pons"),
     "periventricular": say("periventricular"), "juxtacortical": say("juxtacortical"), "infratentorial": say("infratentorial"),
-    "deep": say("deep"),
+    "deep": say("deep"), "short_te": say("short echo time"), "long_te": say("long echo time"),
 }  # fmt: skip
 
 

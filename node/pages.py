@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 from reportlab.lib.colors import Color
 from reportlab.platypus import CondPageBreak, Flowable, HRFlowable, KeepTogether, LongTable, PageBreak, Paragraph, Spacer, Table, TableStyle
 
-from analysis.outcome import MEASURED, Gap, Outcome, Profile
+from analysis.outcome import MEASURED, Gap, Outcome, Plot, Profile
 from analysis.report import LIMITS, Report, SeriesNote
 from analysis.sentence import SIDES, result_of, title_of
 from analysis.sequences import CAME, LIMITED, MISSING, UNUSED
@@ -25,6 +25,7 @@ from node.explanations import explanation_of, sources_of
 from node.illustrations import Illustrator, Shown
 from node.names import words
 from node.paper import CONTENT_WIDTH, FILL, HEADLINE, INK, RULE, SOFT, STYLES, WARM, Paper, date
+from node.plots import PlotChart
 from node.provenance import Provenance
 from node.value_table import VERDICTS, by_name, marker_table
 
@@ -171,11 +172,12 @@ def _marker(paper: Paper, outcome: Outcome, illustrator: Illustrator) -> list[Fl
     story: list[Flowable] = [paper.paragraph(title_of(outcome.marker), "title"), Spacer(0, 3), paper.paragraph(said.what),
                               paper.bold(say("Result:"), say("{result}.", result=result_of(outcome))), Spacer(0, 4)]  # fmt: skip
     rows = illustrator.rows(outcome)
-    most_high = BESIDE_PROFILES_MOST_HIGH if outcome.profiles else TWO_ROWS_MOST_HIGH if len(rows) > 1 else PICTURES_MOST_HIGH
+    has_charts = bool(outcome.profiles or outcome.plots)
+    most_high = BESIDE_PROFILES_MOST_HIGH if has_charts else TWO_ROWS_MOST_HIGH if len(rows) > 1 else PICTURES_MOST_HIGH
     for number, row in enumerate(rows):
         following = rows[number + 1] if number + 1 < len(rows) else None
         story += _pictures(paper, row, following, most_high)
-    story += _profiles(paper, outcome.profiles)
+    story += [*_profiles(paper, outcome.profiles), *_plots(paper, outcome.plots)]
     is_long = len(by_name([*outcome.measurements, *outcome.gaps])) > ROWS_BESIDE_PICTURES
     story += [Spacer(0, 2), *marker_table(paper, (outcome,), is_whole=not is_long)]
     if is_long:
@@ -240,6 +242,18 @@ def _profiles(paper: Paper, profiles: Sequence[Profile]) -> list[Flowable]:
     table = Table([charts], [width + 10] * len(charts), hAlign="LEFT")
     table.setStyle(TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]))
     return [KeepTogether([table, paper.paragraph(band, "caption")])]
+
+
+def _plots(paper: Paper, plots: Sequence[Plot]) -> list[Flowable]:
+    """Two in a row, one alone over the whole width."""
+    if not plots:
+        return []
+    width = CONTENT_WIDTH if len(plots) == 1 else (CONTENT_WIDTH - 10) / 2
+    charts = [PlotChart(paper, plot, width) for plot in plots]
+    rows = [[*charts[start : start + 2], ""][:2] for start in range(0, len(charts), 2)] if len(charts) > 1 else [charts]
+    table = Table(rows, [width + 10] * len(rows[0]), hAlign="LEFT")
+    table.setStyle(TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]))
+    return [table, Spacer(0, 3)]
 
 
 def _quality(paper: Paper, report: Report, illustrator: Illustrator) -> list[Flowable]:
