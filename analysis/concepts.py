@@ -28,6 +28,13 @@ LESION_COUNT = Concept("99ALSMRI", "LESION-COUNT", "Number of lesions")
 ACUTE_INFARCT_VOLUME = Concept("99ALSMRI", "ACUTE-INF-VOL", "Volume of acute infarction")
 MIDLINE_SHIFT = Concept("99ALSMRI", "MIDLINE-SHIFT", "Shift of the midline")
 ASYMMETRY_INDEX = Concept("99ALSMRI", "ASYM-INDEX", "Asymmetry index (R-L)/((R+L)/2)")
+NAA_CREATINE = Concept("DCM", "113082", "N-acetylaspartate/Creatine Ratio")
+NAA_CHOLINE = Concept("DCM", "113083", "N-acetylaspartate/Choline Ratio")
+CHOLINE_CREATINE = Concept("DCM", "113081", "Choline/Creatine Ratio")
+NAA_INOSITOL = Concept("99ALSMRI", "NAA-MI", "N-acetylaspartate/Inositol Ratio")
+INOSITOL_CREATINE = Concept("99ALSMRI", "MI-CR", "Inositol/Creatine Ratio")
+GLUTAMATE_CREATINE = Concept("99ALSMRI", "GLX-CR", "Glutamate and glutamine/Creatine Ratio")
+LINE_WIDTH = Concept("99ALSMRI", "LINE-WIDTH", "Full width at half maximum of the lines of a spectrum")
 
 # structures
 INTRACRANIAL = Concept("SCT", "128319008", "Intracranial structure")

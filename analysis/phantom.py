@@ -23,16 +23,17 @@ from analysis.phantom_neck_scan import NECK_SEQUENCES
 from analysis.phantom_scan import CONTRAST, SEQUENCES, scan, scan_diffusion
 from analysis.phantom_shape import shape_of
 from analysis.phantom_tracts import fibres_of
+from analysis.phantom_voxels import scan_spectra
 from analysis.volume import Image
 
 __all__ = ["FINDINGS", "NECK_FINDINGS", "Phantom", "phantom"]
-NECK = "neck"
+NECK, SPECTRA = "neck", "mrs"
 FORAMEN_TEMPLATE_MM = np.array([[0.0], [-46.0], [-64.0]])
 
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """`images` by series (t1, flair, swi, dwi; with a mass t1_contrast, with a neck cord_t2 and cord_t2_sagittal);
+    """`images` by series (t1, flair, swi, dwi, mrs; with a mass t1_contrast, with a neck cord_t2 and cord_t2_sagittal);
     `truth`: what `truth.json` holds."""
 
     images: dict[str, Image]
@@ -61,14 +62,14 @@ def phantom(
     of_neck = tuple(finding for finding in findings if finding.partition(":")[0] in (NECK, *NECK_FINDINGS))
     of_head = tuple(finding for finding in findings if finding not in of_neck)
     contrast = (CONTRAST.role,) if "mass" in planted_sides(of_head) else ()
-    series = (*SEQUENCES, *contrast, *(NECK_SEQUENCES if of_neck else ())) if roles is None else roles
+    series = (*SEQUENCES, SPECTRA, *contrast, *(NECK_SEQUENCES if of_neck else ())) if roles is None else roles
     images, truth = ({}, {}) if series and set(series) <= set(NECK_SEQUENCES) else _head(of_head, severity, seed, series, coarseness, noise)
     if of_neck or set(series) & set(NECK_SEQUENCES):
         foramen = lps_from_template(shape_of(seed), FORAMEN_TEMPLATE_MM)[:, 0]
         neck = neck_of(tuple(one for one in of_neck if one != NECK), severity, seed, foramen)
         images |= {name: neck.scan(name, coarseness, noise) for name in series if name in NECK_SEQUENCES}
         truth = with_neck(truth, neck)
-    voxel_mm = {name: [round(float(size), 4) for size in image_spacing(image)] for name, image in images.items()}
+    voxel_mm = {name: [round(float(size), 4) for size in image_spacing(image)] for name, image in images.items() if name != SPECTRA}
     return Phantom(images, {"seed": seed, "severity": severity, **truth, "voxel_mm": voxel_mm})
 
 
@@ -76,7 +77,7 @@ def _head(
     findings: tuple[str, ...], severity: float, seed: int, roles: tuple[str, ...], coarseness: float, noise: float
 ) -> tuple[dict[str, Image], dict[str, object]]:
     sides = planted_sides(findings)
-    roles = tuple(role for role in roles if role in SEQUENCES or role == CONTRAST.role)
+    of_voxels, roles = SPECTRA in roles, tuple(role for role in roles if role in SEQUENCES or role == CONTRAST.role)
     foci = foci_of(sides, severity, seed)
     shape = shape_of(seed).pushed(pushes_of(foci, severity))
     head, lesions = plant(healthy_head(), sides, severity, seed)
@@ -88,9 +89,14 @@ def _head(
             images[role] = scan_diffusion(head, fibres, shape, seed, coarseness, noise)
         else:
             images[role] = scan(head, shape, CONTRAST if role == CONTRAST.role else SEQUENCES[role], seed, coarseness, noise)
+    if of_voxels:
+        images[SPECTRA] = scan_spectra(head, shape, sides, severity, seed, noise)
     return images, {
         "findings": [f"{name}:{side}" for name, its in sides.items() for side in its],
-        "measurements": phantom_truth.measurements(head, fibres, shape, lesions, roles, noise),
+        "measurements": {
+            **phantom_truth.measurements(head, fibres, shape, lesions, roles, noise),
+            "motor_cortex_spectroscopy": phantom_truth.of_spectra(sides, severity, seed, noise),
+        },
         "foci": phantom_truth.foci(head, shape, foci),
         "findings_expected": phantom_truth.expected(sides, severity),
         "lesions": phantom_truth.lesions(lesions),

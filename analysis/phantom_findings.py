@@ -6,6 +6,7 @@
     motor_cortex_atrophy  1.0 mm of the precentral cortex lost from outside, replaced by fluid
     brainstem_atrophy     0.8 mm of the brainstem's surface lost, replaced by fluid
     white_matter_lesions  24 lesions of 2 to 5 mm radius: bright in FLAIR, dark in T1, with free diffusion
+    naa_loss              30 % less NAA and NAAG in the voxel of the motor cortex (phantom_voxels)
     ms_lesions            12 lesions on each side as in multiple sclerosis (phantom_lesions); vascular_lesions: 8 as of small vessels
 
 Severity is linear in these from 0. A name may be followed by `:left` or `:right`, else both sides are meant. Sides are the patient's.
@@ -30,10 +31,11 @@ from analysis.phantom_tracts import cst_region
 
 FINDINGS = (
     "cst_degeneration", "cst_hyperintensity", "motor_band_sign", "motor_cortex_atrophy", "brainstem_atrophy", "white_matter_lesions",
-    "ms_lesions", "vascular_lesions",
+    "ms_lesions", "vascular_lesions", "naa_loss",
 )  # fmt: skip
 EVERY_FINDING = FINDINGS + FOCAL_FINDINGS
 SIDES = ("left", "right")
+NAA_LOSS = 0.30
 FA_LOSS, TRACT_GAIN, BAND_LOSS, CORTEX_LOSS_MM, BRAINSTEM_LOSS_MM, LESIONS = 0.30, 0.35, 0.45, 1.0, 0.8, 24
 CAPSULE_GAIN, CAPSULE_Z_MM, CAPSULE_EDGE_MM = 0.05, (-4.0, 15.0), 2.0
 TEXTURE, TEXTURE_SIGMA_MM, TEXTURE_STEP = 0.04, 3.7, 3

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis import phantom_voxels
 from analysis.phantom_cortex import lps_from_template, mean_thickness_mm
 from analysis.phantom_findings import FINDINGS, SIDES, Lesion, on_sides
 from analysis.phantom_focal import PREFIX, Focus
@@ -44,6 +45,7 @@ DEFINITIONS = {
     "acute_infarct_volume": "of the infarcts that were planted, from fractions",
     "midline_shift": "how far the middle between the lateral ventricles lies in the patient, mean over x 0, y -20 to 20, z 5 to "
     "22 of the template, from the plane through its frontal and occipital edge (y 48 to 64 and -94 to -78, z 0 to 40); without a sign",
+    **phantom_voxels.DEFINITIONS,
 }
 REACH_MM, STEP_MM = (90.0, 110.0, 100.0), 1.0
 BAND_SCORES = (0.12, 0.25)
@@ -305,6 +307,11 @@ def _quality(head: Head, roles: tuple[str, ...], noise: float) -> list[dict[str,
         signal = {role: contrast(head, sequences[role])[every][deep].mean() for role in roles}
         out += [_entry("snr", signal[role] / (sequences[role].noise * noise), "1", level=role) for role in roles]
     return out
+
+
+def of_spectra(sides: dict[str, tuple[str, ...]], severity: float, seed: int, noise: float = 1.0) -> list[dict[str, object]]:
+    """The truth of the spectra; all have a short echo time."""
+    return [_entry(name, value, unit, side, "short_te") for name, value, unit, side in phantom_voxels.truths(sides, severity, seed, noise)]
 
 
 def expected(sides: dict[str, tuple[str, ...]], severity: float) -> list[dict[str, str | None]]:

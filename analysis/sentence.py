@@ -17,6 +17,7 @@ TITLES = {
     "cst_flair": say("Corticospinal tract on FLAIR"),
     "motor_band": say("Motor band sign"),
     "white_matter_lesions": say("Lesions of the white matter"),
+    "motor_cortex_spectroscopy": say("Metabolites of the motor cortex"),
     "infarct": say("Infarct"),
     "mass": say("Signs of a mass"),
 }
@@ -231,7 +232,19 @@ def _mass(outcome: Outcome) -> Words:
                shift=shift.value, error=shift.uncertainty, effect=_verdict(effect), enhancement=_verdict(enhancement))  # fmt: skip
 
 
+def _metabolites(outcome: Outcome) -> Words:
+    """NAA over creatine of each side and echo time, or how many ratios there are without it."""
+    shown = [m for m in outcome.measurements if m.name == "naa_cr"]
+    ratios = [m for m in outcome.measurements if m.name not in ("snr", "linewidth")]
+    if not shown:
+        return say("{count} ratios of metabolites; NAA/Cr was not measured", count=len(ratios))
+    parts = [say("{side} {value:.2f} ± {error:.2f} ({level})", side=SIDES[m.side], value=m.value, error=m.uncertainty,
+                 level=LEVELS[m.level]) for m in shown]  # fmt: skip
+    return say("NAA/Cr {parts}; it depends on scanner and sequence", parts=joined(parts))
+
+
 SENTENCES = {
+    "motor_cortex_spectroscopy": _metabolites,
     "brain_volumes": _volumes,
     "brainstem": _brainstem,
     "cervical_cord": _cord,

@@ -40,8 +40,8 @@ class Spectrum:
     water: np.ndarray | None = None
     lps_from_box: np.ndarray | None = None
     no_place: str | None = None
-    frame: str = ""
     series: str = ""
+    frame: str = ""
 
     def __post_init__(self) -> None:
         for name, array in (("array", self.array), ("water", self.water)):

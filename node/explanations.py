@@ -68,6 +68,14 @@ EXPLANATIONS = {
         say("On computed heads right within 0.3 spreads; a tract that was 17 % brighter was found, one of 9 % was missed. Not measured: "
             "patients, repeated scans."),
     ),
+    "motor_cortex_spectroscopy": Explanation(
+        say("Metabolites of the motor cortex. NAA falls when neurons are lost: lower ratios support involvement of the upper motor neuron, "
+            "in groups of patients more than in a single one."),
+        say("The voxel is laid on the T1 and on an atlas; its spectrum is fitted by spectra of pure metabolites, computed for the field, "
+            "the sequence and the echo time."),
+        say("On sixteen computed heads with known metabolites NAA/Cr was 4 % too low (standard deviation 6 %); a loss of 15 % on one side "
+            "was seen as such. No norm travels between sites. Not measured: patients, repeated scans."),
+    ),
     "motor_band": Explanation(
         say("Dark cortex in front of the central sulcus, by part: leg, hand, face. It supports involvement of the upper motor neuron, but "
             "motor cortex also darkens with age."),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import MRSpectroscopyStorage
 
 from analysis.words import say
 from node.errors import StudyError
@@ -82,6 +83,8 @@ class Place:
 def why_no_frames(series: Series) -> str | None:
     """Why this series has no place per frame; None where it has one."""
     header = series.header
+    if header.get("SOPClassUID") == MRSpectroscopyStorage:
+        return say("it is a spectrum, no image")
     if images_in_mosaic(header):
         return say("it is a mosaic: many slices in one picture, without a position for each")
     if "PixelSpacing" in header and "ImagePositionPatient" in header and "ImageOrientationPatient" in header:

@@ -57,6 +57,7 @@ STRUCTURES = {
     "cord_compression": say("flattest part of the cord"), "cord_t2_hyperintensity": say("bright signal in the cord"),
     "white_matter_lesion": say("lesion of the white matter"),
     "acute_infarct": say("acute infarct"), "chronic_infarct": say("old infarct"), "lateral_ventricle": say("lateral ventricle"),
+    "spectroscopy_voxel": say("voxel of the spectrum"),
     "dark_region": say("dark region"), "enhancing_region": say("enhancing region"),
 }  # fmt: skip
 
@@ -124,6 +125,10 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
         (View(SAGITTAL, "cord_t2_hyperintensity", close=True), View(AXIAL, "cord_t2_hyperintensity", close=True)),
     ),
     "cst_flair": (_FLAIR, _bare(_FLAIR)),
+    "motor_cortex_spectroscopy": (
+        (View(AXIAL, "spectroscopy_voxel"), View(CORONAL, "spectroscopy_voxel"), View(SAGITTAL, "spectroscopy_voxel", side="right"),
+         View(SAGITTAL, "spectroscopy_voxel", side="left")),
+    ),
     "motor_band": (_BANDS, _bare(_BANDS)),
     "white_matter_lesions": (_LESIONS, _bare(_LESIONS)),
     "cst_diffusion": (

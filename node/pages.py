@@ -34,8 +34,8 @@ OVERVIEWS = 5  # in a row
 GAP = 6.0
 QUALITY = "image_quality"
 ORDER = (
-    "precentral_gyrus", "motor_band", "cst_flair", "cst_diffusion", "callosum_diffusion", "brainstem", "cervical_cord", "cord_compression",
-    "brain_volumes", QUALITY,
+    "precentral_gyrus", "motor_band", "cst_flair", "cst_diffusion", "callosum_diffusion", "motor_cortex_spectroscopy", "brainstem",
+    "cervical_cord", "cord_compression", "brain_volumes", QUALITY,
 )  # fmt: skip
 ROWS_BESIDE_PICTURES = 14
 PROFILES = {"cst_fa": say("Fractional anisotropy along the tract"), "cst_md": say("Mean diffusivity along the tract (10⁻³ mm²/s)")}

@@ -21,6 +21,7 @@ PARTS = {
     "cst_diffusion": say("the nerve fibres that lead from the brain towards the spinal cord"),
     "cst_flair": say("the nerve fibres that lead from the brain towards the spinal cord"),
     "callosum_diffusion": say("the connection between the two halves of the brain"),
+    "motor_cortex_spectroscopy": say("the part of the brain that starts your movements"),
     "brainstem": say("the brainstem, where the brain joins the spinal cord"),
     "cervical_cord": say("the spinal cord in the neck"),
     "cord_compression": say("the spinal cord in the neck"),

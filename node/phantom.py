@@ -1,7 +1,8 @@
 """The phantom as a DICOM study: what `betz phantom` writes.
 
 `OUT/dicom/<series>/IM00001.dcm …` and `OUT/truth.json`. T1, FLAIR and SWI are classic MR images, one per slice; the diffusion series is
-one Enhanced MR image, so that the study holds a few hundred instances and both kinds that scanners send. A neck, where one is asked for,
+one Enhanced MR image, so that the study holds a few hundred instances and both kinds that scanners send; spectra are MR Spectroscopy
+objects, their water a series of its own. A neck, where one is asked for,
 is a 3D and a sagittal 2D T2, classic images too. The same arguments give the same bytes: dates come from `clock`, UIDs from what is in the
 images. Every place where a person looks says that this is a phantom.
 Nothing is written into a folder that holds something already, and nothing is left of a study that could not be written whole.
@@ -21,10 +22,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import DSfloat
 
-from analysis.volume import Volume
+from analysis.spectrum import Spectra, Spectrum
+from analysis.volume import Image, Volume
 from node import __version__, uids
 from node.errors import BetzError
 from node.phantom_diffusion import diffusion_instance
+from node.phantom_spectrum import spectrum_instances
 
 PATIENT_NAME = "PHANTOM^BETZ"
 COMMENT = "Computed phantom, no patient: made by betz phantom for tests and acceptance"
@@ -85,8 +88,8 @@ def write_phantom(
     part = out / ".part"
     try:
         for role, image in made.images.items():
-            instances = diffusion_instance(image, study) if role == "dwi" else _instances(image, PROTOCOLS[role], study)
-            _save(instances, part / "dicom" / role)
+            for name, instances in _written(role, image, study).items():
+                _save(instances, part / "dicom" / name)
         truth = {**made.truth, "study_instance_uid": study.StudyInstanceUID, "patient_id": study.PatientID}
         (part / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
         for child in part.iterdir():
@@ -96,6 +99,13 @@ def write_phantom(
         raise BetzError(f"The phantom cannot be written to {out}: {error.strerror}. Free some space, or name another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _written(role: str, image: Image, study: Dataset) -> dict[str, list[Dataset]]:
+    """The instances of a series by its folder; the spectra are a series each."""
+    if isinstance(image, Spectra):
+        return spectrum_instances(image, study)
+    return {role: diffusion_instance(image, study) if role == "dwi" else _instances(image, PROTOCOLS[role], study)}
 
 
 def _refuse_filled(out: Path) -> None:
@@ -110,7 +120,10 @@ def _refuse_filled(out: Path) -> None:
 def _digest(images: dict[str, object]) -> str:
     parts: list[bytes | str] = []
     for role, image in images.items():
-        parts += [role, np.ascontiguousarray(image.array).tobytes(), image.lps_from_index.tobytes()]
+        parts.append(role)
+        for one in image.voxels if isinstance(image, Spectra) else [image]:
+            place = one.lps_from_box if isinstance(one, Spectrum) else one.lps_from_index
+            parts += [np.ascontiguousarray(one.array).tobytes(), place.tobytes()]
     return uids.digest(*parts)
 
 

@@ -120,7 +120,7 @@ def _spectrum(series: Series, taken: Sequence[Taken]) -> Spectrum:
     return Spectrum(
         metabolites[:, None, :], first.spectral_width_hz, first.field_mhz, first.echo_time_ms, first.repetition_time_ms, sequence, words,
         parts, None if water is None else water[:, None, :], first.lps_from_box, first.no_place,
-        str(header.get("FrameOfReferenceUID") or ""), str(header.get("SeriesDescription") or header.get("SeriesNumber") or ""),
+        str(header.get("SeriesDescription") or header.get("SeriesNumber") or ""), str(header.get("FrameOfReferenceUID") or ""),
     )  # fmt: skip
 
 

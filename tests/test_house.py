@@ -26,6 +26,7 @@ INTERFACE = {  # what INTERFACES promises of the markers that exist
     "cst_flair": {"cst_flair_contrast"},
     "white_matter_lesions": {"lesion_count", "lesion_volume"},
     "motor_band": {"motor_band_contrast", "motor_band_score"},
+    "motor_cortex_spectroscopy": {"naa_cr", "naa_cho", "naa_mi", "cho_cr", "mi_cr", "glx_cr", "snr", "linewidth"},
     "infarct": {"acute_infarct_volume"},
     "mass": {"midline_shift"},
     "precentral_gyrus": {"precentral_volume", "precentral_thickness", "postcentral_thickness", "precentral_postcentral_ratio"},

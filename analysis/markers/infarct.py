@@ -36,7 +36,7 @@ from analysis.marker import Marker
 from analysis.outcome import MEASURED, Accuracy, Finding, Gap, Mask, Measurement, NotMeasurable, Outcome, Side
 from analysis.reference import placed
 from analysis.steps.coregistration import on_template
-from analysis.steps.focal_infarct import Spot, acute_spots, old_spots, place_of
+from analysis.steps.focal_infarct import PLACES, Spot, acute_spots, old_spots, place_of
 from analysis.steps.signal import flair_signal
 from analysis.steps.space import onto, sample
 from analysis.steps.water import Water, brain_water
@@ -48,10 +48,6 @@ SIDES: tuple[Side, ...] = ("left", "right")
 ERROR_SHARE, ERROR_ML = 0.25, 0.3
 NO_REFERENCE = say("healthy people have none: there is no population to compare with")
 METHOD = say("voxels that are bright with diffusion weighting and have a low ADC, both relative to the patient's own brain")
-PLACES = {
-    "frontal": say("frontal lobe"), "parietal": say("parietal lobe"), "temporal": say("temporal lobe"), "occipital": say("occipital lobe"),
-    "deep": say("deep grey matter and capsules"), "cerebellum": say("cerebellum"), "brainstem": say("brainstem"),
-}  # fmt: skip
 DOUBTS = {
     "base": say("it lies at the base of the skull, where air distorts the images"),
     "piled up": say("it is as bright without diffusion weighting as piled-up signal"),

@@ -17,6 +17,7 @@ from scipy import ndimage
 from analysis.steps.signal import Signal
 from analysis.steps.space import sample
 from analysis.steps.water import Water
+from analysis.words import say
 
 # Shares of the patient's own tissue, chosen on phantoms (seeds 1 and 2); the low ADC lies between the 0.58 that was planted and the 0.85
 # of the densest healthy white matter
@@ -29,6 +30,10 @@ LEAST_ACUTE_ML, LEAST_SHINE_ML = 0.15, 0.3
 LEAST_OLD_ML, LEAST_PLAIN_ML = 0.4, 3.0
 OLD_TISSUE, FLUID_SHARE, RIM_GAIN, BEYOND_OTHER, LEAST_RIM = 0.9, 0.45, 1.05, 0.1, 0.25
 BOTH_SIDES = np.ones((3, 3, 3), bool)
+PLACES = {
+    "frontal": say("frontal lobe"), "parietal": say("parietal lobe"), "temporal": say("temporal lobe"), "occipital": say("occipital lobe"),
+    "deep": say("deep grey matter and capsules"), "cerebellum": say("cerebellum"), "brainstem": say("brainstem"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

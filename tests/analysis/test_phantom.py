@@ -23,6 +23,7 @@ MARKER_OF = {
     "white_matter_lesions": ("white_matter_lesions", "lesion_volume", +1),
     "ms_lesions": ("white_matter_lesions", "lesion_volume", +1),
     "vascular_lesions": ("white_matter_lesions", "lesion_volume", +1),
+    "naa_loss": ("motor_cortex_spectroscopy", "naa_cr", -1),
 }
 
 

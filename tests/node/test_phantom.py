@@ -56,7 +56,7 @@ def test_every_header_says_that_this_is_a_phantom(written):
 def test_the_roles_are_found_by_physics(written):
     study = read_study(written / "dicom")
     assert not study.problems
-    assert {decide(series).role for series in study.series} == {"t1", "flair", "swi", "dwi"}
+    assert {decide(series).role for series in study.series} == {"t1", "flair", "swi", "dwi", "mrs"}
 
 
 @pytest.mark.parametrize("role", ["t1", "flair", "swi"])
