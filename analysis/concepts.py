@@ -36,6 +36,12 @@ INOSITOL_CREATINE = Concept("99ALSMRI", "MI-CR", "Inositol/Creatine Ratio")
 GLUTAMATE_CREATINE = Concept("99ALSMRI", "GLX-CR", "Glutamate and glutamine/Creatine Ratio")
 LINE_WIDTH = Concept("99ALSMRI", "LINE-WIDTH", "Full width at half maximum of the lines of a spectrum")
 
+ACTIVATION_VOLUME = Concept("99ALSMRI", "FMRI-ACT-VOL", "Volume of suprathreshold fMRI activation")
+LATERALITY_INDEX = Concept("99ALSMRI", "FMRI-LI", "Laterality index of activation (L-R)/(L+R)")
+CONNECTIVITY = Concept("99ALSMRI", "FMRI-M1-M1", "Correlation of left and right motor hand area at rest")
+FRAMEWISE_DISPLACEMENT = Concept("99ALSMRI", "FRAME-DISPL", "Framewise displacement of the head (Power)")
+T_STATISTIC = Concept("DCM", "113068", "Student's T-test")
+
 # structures
 INTRACRANIAL = Concept("SCT", "128319008", "Intracranial structure")
 HEAD = Concept("SCT", "69536005", "Head")

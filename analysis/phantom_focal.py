@@ -132,7 +132,7 @@ def _painted(spots: dict[str, np.ndarray], layers: dict[str, np.ndarray]) -> dic
 def show(image: np.ndarray, head: Head, role: str) -> np.ndarray:
     """The brightness of the template in a sequence, with what was planted in place of what it was."""
     for layer in LAYERS:
-        if PREFIX + layer in head.spots and layer in INTENSITY[role]:
+        if PREFIX + layer in head.spots and layer in INTENSITY.get(role, {}):
             image = image + head.spots[PREFIX + layer] * (np.float32(INTENSITY[role][layer]) - image)
     return image
 

@@ -66,7 +66,8 @@ AXES = {
 
 def _number(role: str) -> int:
     """Of the stream of random numbers of a series."""
-    return len(SEQUENCES) if role == CONTRAST.role else sorted(SEQUENCES).index(role)
+    others = {CONTRAST.role: len(SEQUENCES), "bold": len(SEQUENCES) + 1}
+    return others[role] if role in others else sorted(SEQUENCES).index(role)
 
 
 def grid_of(sequence: Weighting, middle_mm: np.ndarray, seed: int, coarseness: float = 1.0) -> tuple[tuple[int, int, int], np.ndarray]:
@@ -167,7 +168,8 @@ def _counts(signal: np.ndarray) -> np.ndarray:
     return np.clip(np.round(signal * COUNTS), 0, MOST_COUNTS)
 
 
-def _stream(sequence: Weighting, seed: int) -> tuple[np.random.Generator, np.ndarray]:
+def stream_of(sequence: Weighting, seed: int) -> tuple[np.random.Generator, np.ndarray]:
+    """The random numbers of a series, and the weights of its bias field."""
     random = np.random.default_rng([seed, 3, _number(sequence.role)])
     return random, random.uniform(-0.6, 0.6, 9)
 
@@ -175,7 +177,7 @@ def _stream(sequence: Weighting, seed: int) -> tuple[np.random.Generator, np.nda
 def scan(head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coarseness: float = 1.0, noise: float = 1.0) -> Volume:
     """One weighted image, uint16; `noise` scales the sequence's own, and 0 also leaves out the bias field."""
     shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
-    random, weights = _stream(sequence, seed)
+    random, weights = stream_of(sequence, seed)
     image = contrast(head, sequence)
     if sequence.role == "swi":
         image *= 1 - vein_loss(head, seed)
@@ -186,6 +188,19 @@ def scan(head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coars
         signal = np.zeros(slab.where.shape, np.float32)
         signal[slab.where] = inside * bias_of(slab.middle, weights) if noise else inside
         out[slab.slices] = _counts(rician(signal, sequence.noise * noise, random))
+    return Volume(out, affine)
+
+
+def image_of_slabs(
+    head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coarseness: float = 1.0, layer: np.ndarray | None = None
+) -> Volume:
+    """What a sequence sees without noise, in counts, float32; or how a `layer` of the template looks in its voxels."""
+    shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
+    image = contrast(head, sequence) * np.float32(COUNTS) if layer is None else layer
+    out, steps = np.zeros(shape, np.float32), _points_within(affine, sequence.supersample)
+    for slab in _slabs(head, shape_of_head, shape, affine):
+        inside = sum(look_up(image, shape_of_head.template_from_lps(slab.middle + step)) for step in steps) / np.float32(len(steps))
+        out[slab.slices][slab.where] = inside
     return Volume(out, affine)
 
 
@@ -247,7 +262,7 @@ def scan_diffusion(
     """The diffusion series, float32 in whole counts; `noise` as in `scan`."""
     sequence = SEQUENCES["dwi"]
     shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
-    random, weights = _stream(sequence, seed)
+    random, weights = stream_of(sequence, seed)
     b_values, b_vectors = gradients(seed, directions)
     model = DiffusionModel(head, fibres, sequence.intensity, b_values, b_vectors)
     out = np.empty((*shape, len(b_values)), np.float32)

@@ -69,7 +69,8 @@ class _Patient:
         return float(self.at(image).sum(dtype=np.float64)) * STEP_MM**3 / 1000
 
 
-def _patient(head: Head, shape: Shape) -> _Patient:
+def patient_of(head: Head, shape: Shape) -> _Patient:
+    """The inside of the skull on the patient's own grid."""
     return _Patient(head, _points(head.inside_skull, shape))
 
 
@@ -94,7 +95,7 @@ def measurements(
     roles: tuple[str, ...] = tuple(SEQUENCES), noise: float = 1.0,
 ) -> dict[str, list[dict[str, object]]]:  # fmt: skip
     """Truth by marker; `made`: the lesions that were planted; `roles`: the series that were made, with `noise` times their own."""
-    patient = _patient(head, shape)
+    patient = patient_of(head, shape)
     return {
         "brain_volumes": _volumes(patient),
         "cst_diffusion": _tract(patient, fibres),
@@ -261,7 +262,7 @@ def lesions(made: tuple[Lesion | Ovoid, ...]) -> list[dict[str, object]]:
 def foci(head: Head, shape: Shape, planted: tuple[Focus, ...]) -> list[dict[str, object]]:
     """Every infarct and mass: its kind, side, territory or lobe, middle in the patient (LPS mm), and the volumes of its layers, ml. Foci of
     one kind on both sides are told apart by the middle plane."""
-    patient, said = _patient(head, shape) if planted else None, []
+    patient, said = patient_of(head, shape) if planted else None, []
     for one in planted:
         layers = {"chronic_infarct": ("cavity", "rim"), "mass": ("tumour", "edge", "oedema")}.get(one.kind, (one.kind,))
         volumes = {layer: round(patient.ml(_layer(head, layer) * on_sides((one.side,))), 4) for layer in layers}

@@ -20,6 +20,7 @@ TITLES = {
     "motor_cortex_spectroscopy": say("Metabolites of the motor cortex"),
     "infarct": say("Infarct"),
     "mass": say("Signs of a mass"),
+    "motor_activation": say("Function of the motor cortex"),
 }
 SERIES_NAMES = {
     "t1": say("T1"), "t1_contrast": say("T1 with contrast"), "flair": say("FLAIR"), "t2": say("T2"), "swi": say("SWI"),
@@ -34,7 +35,17 @@ LEVELS = {
     "plic": say("internal capsule"), "peduncle": say("cerebral peduncle"), "pons": say("pons"),
     "periventricular": say("periventricular"), "juxtacortical": say("juxtacortical"), "infratentorial": say("infratentorial"),
     "deep": say("deep"), "short_te": say("short echo time"), "long_te": say("long echo time"),
+    "rest": say("rest"), "task": say("task"), "task_left_hand": say("task, left hand"), "task_right_hand": say("task, right hand"),
+    "task_both_hands": say("task, both hands"), "run": say("functional run"),
 }  # fmt: skip
+
+
+def level_of(level: str) -> Words | str:
+    """A level as a sentence says it; runs of one kind are numbered."""
+    kind, _, number = level.rpartition("_")
+    if number.isdigit() and kind in LEVELS:
+        return say("{level} ({number})", level=LEVELS[kind], number=int(number))
+    return LEVELS.get(level, level.replace("_", " "))
 
 
 def title_of(marker: str) -> str:
@@ -243,6 +254,30 @@ def _metabolites(outcome: Outcome) -> Words:
     return say("NAA/Cr {parts}; it depends on scanner and sequence", parts=joined(parts))
 
 
+def _function(outcome: Outcome) -> Words:
+    """Run by run; then that it is described and not judged."""
+    value = {(one.name, one.side, one.level): one for one in outcome.measurements}
+    parts = []
+    for level in dict.fromkeys(one.level for one in outcome.measurements):
+        said = _of_run(value, level)
+        parts.append(say("{run}: {said}", run=level_of(level), said=joined(said)))
+    return joined([*parts, say("described, not judged: no norm is usable")], "; ")
+
+
+def _of_run(value: dict, level: str) -> list[Words]:
+    said = []
+    if ("activation_volume", "left", level) in value:
+        left, right = (value["activation_volume", side, level].value for side in SIDES)
+        said.append(say("active motor cortex left {left:.1f} ml, right {right:.1f} ml", left=left, right=right))
+    if ("laterality_index", None, level) in value:
+        one = value["laterality_index", None, level]
+        said.append(say("laterality index {value:+.2f} ± {error:.2f}", value=one.value, error=one.uncertainty))
+    if ("m1_m1_connectivity", None, level) in value:
+        one = value["m1_m1_connectivity", None, level]
+        said.append(say("correlation of both hand areas {value:.2f} ± {error:.2f}", value=one.value, error=one.uncertainty))
+    return said
+
+
 SENTENCES = {
     "motor_cortex_spectroscopy": _metabolites,
     "brain_volumes": _volumes,
@@ -257,5 +292,6 @@ SENTENCES = {
     "white_matter_lesions": _lesions,
     "infarct": _infarct,
     "mass": _mass,
+    "motor_activation": _function,
     "image_quality": _quality,
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.paradigm import Paradigm
 from analysis.spectrum import Spectra
 
 
@@ -97,16 +98,52 @@ class Diffusion:
 
 @dataclass(frozen=True, eq=False)
 class TimeSeries:
-    """A functional series: `array` (slice, row, column, time), float32; `repetition_time_s` between two volumes."""
+    """A functional series: `array` (slice, row, column, time), float32; `repetition_time_s` between two volumes. `name`: what the scanner's
+    user called it; `paradigm`: what the person did, None where nobody stated it."""
 
     array: np.ndarray
     lps_from_index: np.ndarray
     repetition_time_s: float
+    name: str = ""
+    paradigm: Paradigm | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4:
             raise BadGeometry(f"a time series has four dimensions, this one has the shape {self.array.shape}")
         object.__setattr__(self, "lps_from_index", _check(self.array.shape[:3], self.lps_from_index))
 
+    @property
+    def volumes(self) -> int:
+        return self.array.shape[3]
 
-Image = Volume | Diffusion | TimeSeries | Spectra
+    @property
+    def duration_s(self) -> float:
+        return self.volumes * self.repetition_time_s
+
+    def at(self, index: int) -> Volume:
+        """One volume."""
+        return Volume(np.ascontiguousarray(self.array[..., index]), self.lps_from_index)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Every functional series of a study, in the order of the series; at least one."""
+
+    runs: tuple[TimeSeries, ...]
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise BadGeometry("there is no functional series")
+
+    @property
+    def longest(self) -> TimeSeries:
+        """The run with the most volumes: what a look at one of them takes."""
+        return max(self.runs, key=lambda run: run.volumes)
+
+    @property
+    def lps_from_index(self) -> np.ndarray:
+        """Of the longest."""
+        return self.longest.lps_from_index
+
+
+Image = Volume | Diffusion | TimeSeries | Runs | Spectra

@@ -125,6 +125,14 @@ EXPLANATIONS = {
             "contrast; one that pushes the midline by less than 3.5 mm, as most small ones do, is not flagged by its push. "
             "Healthy heads gave no false alarm. Patients with a mass were not measured."),
     ),
+    "motor_activation": Explanation(
+        say("The motor cortex while a hand moves, and the correlation of both hand areas at rest. It is described and not judged: "
+            "published results in ALS contradict each other, there is no norm, and weakness and effort change activation by themselves."),
+        say("Motion is taken out; the series is laid over the T1. In a task each voxel is compared with the blocks of the task, and what "
+            "exceeds the 5 % limit of the whole brain counts. At rest motion, white matter, fluid and slow and fast waves are taken out."),
+        say("On a computed head planted correlations were found within their stated errors. Not measured: patients, real series of "
+            "sufficient length."),
+    ),
     "image_quality": Explanation(
         say("How good the images are that were measured on. It says nothing of the patient."),
         say("Noise is what remains of the finest differences deep in the head; motion is seen as ghosts in the air or as displacement "

@@ -16,7 +16,7 @@ from analysis.outcome import Map, Mask, Outcome, Track
 from analysis.report import Report
 from analysis.sentence import LEVELS, SERIES_NAMES, SIDES
 from analysis.spectrum import Spectra
-from analysis.volume import Diffusion, Image, TimeSeries, Volume
+from analysis.volume import Diffusion, Image, Runs, TimeSeries, Volume
 from analysis.words import Name, Words, say
 from node.pictures import (
     AXIAL,
@@ -57,9 +57,15 @@ STRUCTURES = {
     "cord_compression": say("flattest part of the cord"), "cord_t2_hyperintensity": say("bright signal in the cord"),
     "white_matter_lesion": say("lesion of the white matter"),
     "acute_infarct": say("acute infarct"), "chronic_infarct": say("old infarct"), "lateral_ventricle": say("lateral ventricle"),
-    "spectroscopy_voxel": say("voxel of the spectrum"),
+    "spectroscopy_voxel": say("voxel of the spectrum"), "activation": say("activation"), "hand_area": say("hand area"),
     "dark_region": say("dark region"), "enhancing_region": say("enhancing region"),
 }  # fmt: skip
+
+
+REST_RUNS = ("rest", "rest_2", "rest_3")
+TASKS = ("task", "task_right_hand", "task_left_hand", "task_both_hands")
+TASK_RUNS = tuple(f"{kind}{number}" for kind in TASKS for number in ("", "_2", "_3"))
+PAINTED = ("thickness", *(f"t_{run}" for run in TASK_RUNS), *(f"r_{run}" for run in REST_RUNS))  # maps that are shown over the image
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Scale:
 SCALES = {
     "fa": Scale(0.0, 0.8, "magma", say("fractional anisotropy (FA)"), say("FA")),
     "md": Scale(0.0, 2.0, "magma", say("mean diffusivity (MD, 10⁻³ mm²/s)"), say("MD")),
+    **{f"t_{run}": Scale(3.0, 12.0, "autumn", say("t of the task, above its limit"), say("T1")) for run in TASK_RUNS},
+    **{f"r_{run}": Scale(0.3, 1.0, "autumn", say("correlation with both hand areas, above its limit"), say("T1")) for run in REST_RUNS},
     "thickness": Scale(1.0, 4.5, "viridis", say("thickness of the cortex (mm)"), say("T1")),
 }
 
@@ -84,7 +92,8 @@ SCALES = {
 class View:
     """One picture to take: through the largest section of the masks of that name, side and level (empty: all), or through their `middle`,
     of the head or `close` to them. `map`: shown alone (`fa`, `md`) or over the image (`thickness`); `shows`: "masks", "tracks" or "" for
-    nothing over it. `weighted`: of a diffusion series the images with weighting, where an acute infarct is bright."""
+    nothing over it. `is_bound`: only where the map is there. `weighted`: of a diffusion series the images with weighting, where an acute
+    infarct is bright."""
 
     plane: Plane
     name: str = ""
@@ -95,6 +104,12 @@ class View:
     map: str = ""
     shows: str = "masks"
     weighted: bool = False
+    is_bound: bool = False
+
+
+def _of_run(name: str, level: str, map_: str) -> tuple[View, ...]:
+    """A functional run in three planes, through what it shows."""
+    return tuple(View(plane, name, level=level, map=map_, shows="", is_bound=True) for plane in (AXIAL, CORONAL, SAGITTAL))
 
 
 def _bare(views: tuple[View, ...]) -> tuple[View, ...]:
@@ -137,6 +152,8 @@ PLANS: dict[str, tuple[tuple[View, ...], ...]] = {
     ),
     "infarct": (_INFARCT, _bare(_INFARCT), _OLD),
     "mass": (_MASS, _bare(_MASS)),
+    "motor_activation": (*(_of_run("activation", run, f"t_{run}") for run in TASK_RUNS),
+                         *(_of_run("hand_area", run, f"r_{run}") for run in REST_RUNS)),
     "callosum_diffusion": ((View(SAGITTAL, map="fa"), _CALLOSUM, replace(_CALLOSUM, plane=CORONAL)),),
 }
 DEFAULT: tuple[tuple[View, ...], ...] = ((View(AXIAL), View(CORONAL), View(SAGITTAL)),)
@@ -189,6 +206,8 @@ def ground_of(image: Image, weighted: bool = False) -> Volume:
     if isinstance(image, Diffusion):
         unweighted = image.b_values_s_mm2 <= max(B_ZERO_S_MM2, image.b_values_s_mm2.min())
         return image.mean_where(~unweighted if weighted and not unweighted.all() else unweighted)
+    if isinstance(image, Runs):
+        image = image.longest
     if isinstance(image, TimeSeries):
         return Volume(image.array[..., image.array.shape[3] // 2], image.lps_from_index)
     return image
@@ -221,7 +240,7 @@ class Illustrator:
 
     def _row(self, scene: _Scene, views: tuple[View, ...]) -> Iterator[Shown]:
         for view in views:
-            if view.shows != "tracks" or scene.outcome.tracks:
+            if (view.shows != "tracks" or scene.outcome.tracks) and (not view.is_bound or view.map in self._maps):
                 masks = scene.chosen(view)
                 if masks:
                     yield self._shown(view, scene, masks)
@@ -252,7 +271,7 @@ class Illustrator:
 
     def _mapped(self, picture: Picture, map_: Map, image: Volume, scale: Scale, box: Box) -> np.ndarray:
         held, window = image.with_array(map_.array), (scale.first, scale.last)
-        if map_.name == "thickness":
+        if map_.name in PAINTED:
             values = section(held, picture.plane, picture.at_mm, box, order=0)
             return painted(picture.pixels, values, window, scale.colors)
         return colored(section(held, picture.plane, picture.at_mm, box), window, scale.colors)

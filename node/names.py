@@ -36,6 +36,9 @@ _READ_AS = {
     "infarct": say("infarct"), "acute_infarct_volume": say("acute infarct volume"), "acute_infarct": say("acute infarct"),
     "chronic_infarct": say("old infarct"), "mass": say("mass"), "midline_shift": say("midline shift"), "mass_effect": say("mass effect"),
     "abnormal_enhancement": say("abnormal enhancement"),
+    "motor_activation": say("function of the motor cortex"), "activation_volume": say("activation volume"),
+    "laterality_index": say("laterality index"), "m1_m1_connectivity": say("M1–M1 connectivity"),
+    "framewise_displacement": say("framewise displacement"),
     "t1": say("T1"), "t1_contrast": say("T1 contrast"), "flair": say("FLAIR"), "t2": say("T2"), "swi": say("SWI"), "t2star": say("T2*"),
     "dwi": say("DWI"), "bold": say("BOLD"), "mrs": say("MRS"), "cord_t2": say("cord T2"), "cord_t2star": say("cord T2*"),
     "other": say("other"),
@@ -46,6 +49,8 @@ INSERTED = (
     say("medial"), say("intermediate"), say("lateral"), say("frontal"), say("occipital"), say("top"), say("front"), say("back"),
     say("slice"), say("row"), say("column"), say("phase"), say("real"), say("imaginary"), say("sagittal"), say("coronal"), say("axial"),
     say("single voxel"), say("internal capsule"), say("susceptibility-weighted"), say("T2*-weighted"), say("callosal motor segment"),
+    say("task"), say("task left hand"), say("task right hand"), say("task both hands"), say("rest"), say("run"), say("hand area"),
+    say("rest 2"), say("rest 3"), say("task 2"), say("task 3"), say("task left hand 2"), say("task right hand 2"), say("activation"),
 )  # fmt: skip
 
 

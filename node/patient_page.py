@@ -26,6 +26,7 @@ PARTS = {
     "cervical_cord": say("the spinal cord in the neck"),
     "cord_compression": say("the spinal cord in the neck"),
     "brain_volumes": say("the size of the brain"),
+    "motor_activation": say("the part of the brain that moves your hand, at work and at rest"),
 }
 
 

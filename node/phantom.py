@@ -1,9 +1,9 @@
 """The phantom as a DICOM study: what `betz phantom` writes.
 
 `OUT/dicom/<series>/IM00001.dcm …` and `OUT/truth.json`. T1, FLAIR and SWI are classic MR images, one per slice; the diffusion series is
-one Enhanced MR image, so that the study holds a few hundred instances and both kinds that scanners send; spectra are MR Spectroscopy
-objects, their water a series of its own. A neck, where one is asked for,
-is a 3D and a sagittal 2D T2, classic images too. The same arguments give the same bytes: dates come from `clock`, UIDs from what is in the
+one Enhanced MR image, as each functional series is where they are asked for, so that the study holds a few hundred instances and both
+kinds that scanners send; spectra are MR Spectroscopy objects, their water a series of its own. A neck, where one is asked for, is a 3D
+and a sagittal 2D T2, classic images too. The same arguments give the same bytes: dates come from `clock`, UIDs from what is in the
 images. Every place where a person looks says that this is a phantom.
 Nothing is written into a folder that holds something already, and nothing is left of a study that could not be written whole.
 """
@@ -23,10 +23,11 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from analysis.spectrum import Spectra, Spectrum
-from analysis.volume import Image, Volume
+from analysis.volume import Diffusion, Image, TimeSeries, Volume
 from node import __version__, uids
 from node.errors import BetzError
 from node.phantom_diffusion import diffusion_instance
+from node.phantom_function import function_instance
 from node.phantom_spectrum import spectrum_instances
 
 PATIENT_NAME = "PHANTOM^BETZ"
@@ -105,7 +106,9 @@ def _written(role: str, image: Image, study: Dataset) -> dict[str, list[Dataset]
     """The instances of a series by its folder; the spectra are a series each."""
     if isinstance(image, Spectra):
         return spectrum_instances(image, study)
-    return {role: diffusion_instance(image, study) if role == "dwi" else _instances(image, PROTOCOLS[role], study)}
+    if isinstance(image, TimeSeries):
+        return {role: function_instance(image, role, study)}
+    return {role: diffusion_instance(image, study) if isinstance(image, Diffusion) else _instances(image, PROTOCOLS[role], study)}
 
 
 def _refuse_filled(out: Path) -> None:

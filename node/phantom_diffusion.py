@@ -5,17 +5,20 @@ Diffusion weighting stands in the standard's own macro (C.8.13.5.9), directions 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedMRImageStorage
 
-from analysis.volume import Diffusion
+from analysis.volume import Diffusion, TimeSeries
 from node import uids
 
 DESCRIPTION, SERIES_NUMBER = "PHANTOM DWI 32 directions tra", 5
 TR_MS, TE_MS, FLIP_DEG, READOUT_MS, FIELD_T, IMAGING_MHZ = 8200.0, 88.0, 90.0, 45.0, 3.0, 127.74
 STACK = "1"
+FRAME_TYPE = ("ORIGINAL", "PRIMARY", "DIFFUSION", "NONE")
 
 
 def diffusion_instance(diffusion: Diffusion, study: Dataset) -> list[Dataset]:
@@ -30,7 +33,7 @@ def diffusion_instance(diffusion: Diffusion, study: Dataset) -> list[Dataset]:
     _describe(ds, diffusion)
     _sequence(ds)
     _dimensions(ds)
-    ds.SharedFunctionalGroupsSequence = Sequence([_shared(diffusion)])
+    ds.SharedFunctionalGroupsSequence = Sequence([shared(diffusion, TIMING)])
     slices, volumes = diffusion.array.shape[0], diffusion.array.shape[3]
     frames = [_frame(diffusion, volume, number, ds.AcquisitionDateTime) for volume in range(volumes) for number in range(slices)]
     ds.PerFrameFunctionalGroupsSequence = Sequence(frames)
@@ -66,6 +69,7 @@ def _sequence(ds: Dataset) -> None:
 
 
 def _dimensions(ds: Dataset) -> None:
+    """Frames are ordered by stack, volume and slice."""
     organisation = uids.uid("phantom", "dimensions", ds.SOPInstanceUID)
     ds.DimensionOrganizationSequence = Sequence([_item(DimensionOrganizationUID=organisation)])
     pointers = {"Stack": 0x9056, "Volume": 0x9156, "Slice": 0x9057}  # StackID, FrameAcquisitionNumber, InStackPositionNumber
@@ -79,6 +83,7 @@ def _dimensions(ds: Dataset) -> None:
 
 
 def _item(**attributes: object) -> Dataset:
+    """A sequence item with these attributes."""
     ds = Dataset()
     for keyword, value in attributes.items():
         setattr(ds, keyword, value)
@@ -86,21 +91,37 @@ def _item(**attributes: object) -> Dataset:
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    """The item of a code sequence."""
     return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def _decimals(values: object) -> list[float]:
+    """Numbers as decimal strings of at most 16 characters."""
     from pydicom.valuerep import DSfloat
 
     return [DSfloat(float(value), auto_format=True) for value in values]
 
 
-def _shared(diffusion: Diffusion) -> Dataset:
+@dataclass(frozen=True)
+class Timing:
+    """What the header of an echo-planar series says of it: times in ms, the flip angle, and how it calls its contrast and its frames."""
+
+    tr_ms: float
+    te_ms: float
+    flip_deg: float
+    contrast: str
+    frame_type: tuple[str, ...]
+
+
+TIMING = Timing(TR_MS, TE_MS, FLIP_DEG, "DIFFUSION", FRAME_TYPE)
+
+
+def shared(series: Diffusion | TimeSeries, timing: Timing) -> Dataset:
     """What holds for all frames."""
-    axes = diffusion.lps_from_index[:3, :3]
+    axes = series.lps_from_index[:3, :3]
     slice_mm, row_mm, column_mm = np.linalg.norm(axes, axis=0)
-    rows, columns = diffusion.array.shape[1:3]
-    high = float(np.percentile(diffusion.array[..., 0], 99))
+    rows, columns = series.array.shape[1:3]
+    high = float(np.percentile(series.array[..., 0], 99))
     groups = {
         "PixelMeasures": _item(
             PixelSpacing=_decimals([row_mm, column_mm]), SliceThickness=_decimals([slice_mm])[0],
@@ -110,10 +131,10 @@ def _shared(diffusion: Diffusion) -> Dataset:
         "FrameVOILUT": _item(WindowCenter=_decimals([high / 2])[0], WindowWidth=_decimals([max(high, 1)])[0]),
         "PixelValueTransformation": _item(RescaleIntercept=0, RescaleSlope=1, RescaleType="US"),
         "MRImageFrameType": _item(
-            FrameType=["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE"], PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
-            VolumeBasedCalculationTechnique="NONE", ComplexImageComponent="MAGNITUDE", AcquisitionContrast="DIFFUSION"),
+            FrameType=list(timing.frame_type), PixelPresentation="MONOCHROME", VolumetricProperties="VOLUME",
+            VolumeBasedCalculationTechnique="NONE", ComplexImageComponent="MAGNITUDE", AcquisitionContrast=timing.contrast),
         "MRTimingAndRelatedParameters": _item(
-            RepetitionTime=TR_MS, FlipAngle=FLIP_DEG, EchoTrainLength=1, RFEchoTrainLength=1, GradientEchoTrainLength=rows,
+            RepetitionTime=timing.tr_ms, FlipAngle=timing.flip_deg, EchoTrainLength=1, RFEchoTrainLength=1, GradientEchoTrainLength=rows,
             GradientOutputType="DB_DT", GradientOutput=0.0,
             SpecificAbsorptionRateSequence=Sequence(
                 [_item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY", SpecificAbsorptionRateValue=0.0)]),
@@ -122,7 +143,7 @@ def _shared(diffusion: Diffusion) -> Dataset:
             InPlanePhaseEncodingDirection="COLUMN", MRAcquisitionFrequencyEncodingSteps=columns,
             MRAcquisitionPhaseEncodingStepsInPlane=rows,
             PercentSampling=100, PercentPhaseFieldOfView=100),
-        "MREcho": _item(EffectiveEchoTime=TE_MS),
+        "MREcho": _item(EffectiveEchoTime=timing.te_ms),
         "MRModifier": _item(
             InversionRecovery="NO", FlowCompensation="NONE", Spoiling="NONE", T2Preparation="NO", SpectrallySelectedExcitation="NONE",
             SpatialPresaturation="NONE", PartialFourier="NO", ParallelAcquisition="NO"),
@@ -134,8 +155,8 @@ def _shared(diffusion: Diffusion) -> Dataset:
         "MRAverages": _item(NumberOfAverages=1),
     }  # fmt: skip
     ds = Dataset()
-    for name, item in groups.items():
-        setattr(ds, f"{name}Sequence", Sequence([item]))
+    for name, group in groups.items():
+        setattr(ds, f"{name}Sequence", Sequence([group]))
     return ds
 
 

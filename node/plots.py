@@ -44,8 +44,14 @@ class PlotStyle:
 STYLES = {
     "spectrum": PlotStyle(say("Spectrum of the voxel"), say("chemical shift (ppm)"), is_reversed=True, strip=("residual",),
                           marks={2.01: "NAA", 3.03: "Cr", 3.21: "Cho", 3.56: "mI"}),
+    "framewise_displacement": PlotStyle(say("Framewise displacement (mm)"), say("time (s); grey: blocks of the task"), from_zero=True),
+    "motor_response": PlotStyle(say("Signal of the motor area (%)"), say("time (s); grey: blocks of the task")),
+    "motor_fluctuation": PlotStyle(say("Signal of the hand area at rest (%)"), say("time (s)")),
 }  # fmt: skip
-CURVES = {"data": say("measured"), "fit": say("fit"), "baseline": say("baseline"), "residual": say("measured less fit")}
+CURVES = {
+    "displacement": say("displacement"), "data": say("measured"), "fit": say("fit"), "baseline": say("baseline"),
+    "residual": say("measured less fit"),
+}  # fmt: skip
 # by the place of a curve in its plot: colour, width, dashes
 PENS: tuple[tuple[Color, float, list], ...] = (
     (INK, 0.7, []), (LEFT, 1.1, []), (RIGHT, 0.9, [4, 2]), (SOFT, 0.6, []), (HexColor("#009e73"), 1.0, [2, 2]),

@@ -32,6 +32,7 @@ from node.controls import Place
 from node.errors import StudyError
 from node.language import Language
 from node.norms import norms_for
+from node.paradigms import with_paradigms
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
 from node.settings import Settings
@@ -40,7 +41,7 @@ from node.study import Series, Study, check_one_patient, patient_of, read_studie
 
 PROBLEMS_AT_MOST = 10
 # roles of which all series are used: module, how one series is read, how they are put together
-COLLECTIONS = {"mrs": ("node.spectra", "spectrum_of", "gathered")}
+COLLECTIONS = {"mrs": ("node.spectra", "spectrum_of", "gathered"), "bold": ("node.runs", "run_of", "gathered")}
 OF_IMAGES = "image_quality"  # says how good the images are, and nothing of the patient
 
 Watch = Callable[[str], None]
@@ -62,6 +63,7 @@ def examine(study: Study, settings: Settings, watch: Watch = silent) -> tuple[Re
     start = time.monotonic()
     every = markers()
     decisions, images = images_of(study, every, watch)
+    images = with_paradigms(images, settings.task)
     sent = frozenset(one.role for one in decisions)
     populations, problems = norms_for(settings, study.study_instance_uid, _places(decisions, images), every)
     study = replace(study, problems=(*study.problems, *problems))

@@ -211,6 +211,8 @@ def _weigh(series: Series, physics: Physics, stack: Stack, contrast: Contrast) -
             "only a part of the head: {width_mm:.0f} mm in the {plane} direction or in the plane",
             width_mm=stack.width_mm, plane=stack.plane,
         ))
+    if role == "bold" and "MOCO" in physics.tokens:
+        faults.append(say("a copy that the scanner corrected for motion: the series it was made from tells how much the head moved"))
     is_reformatted = bool({"MPR", "REFORMATTED", "MPR_STD"} & physics.tokens)
     if is_reformatted:
         problems.append(say("reformatted by the scanner from other images"))

@@ -184,6 +184,23 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What a person does in functional series whose protocol name fits `series` ("*finger*": * is anything, capitals do not matter).
+
+    `moves`: the hand, "left", "right" or "both"; "none" is rest. Rest and task take turns, `first` ("rest" or "task") first; or the blocks
+    stand in `onsets_s` and `durations_s`, from the first volume that is sent.
+    """
+
+    series: str
+    moves: str
+    rest_s: float = 30.0
+    task_s: float = 30.0
+    first: str = "rest"
+    onsets_s: tuple[float, ...] = ()
+    durations_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it. `source` is the file, None where the defaults hold."""
 
@@ -196,6 +213,7 @@ class Settings:
     results: Results = Results()
     audit: Audit = Audit()
     destination: tuple[Destination, ...] = ()
+    task: tuple[Task, ...] = ()
     source: Path | None = None
 
 

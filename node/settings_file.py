@@ -16,7 +16,8 @@ from typing import Any, get_type_hints
 
 from node.errors import SettingsError
 from node.language import LANGUAGES
-from node.settings import Accept, Audit, Destination, Listener, Results, Sender, Settings, Storage, StudyRules, Tls, Worker
+from node.paradigms import task_problem
+from node.settings import Accept, Audit, Destination, Listener, Results, Sender, Settings, Storage, StudyRules, Task, Tls, Worker
 from node.tls_settings import fingerprint_in, trust_problem
 from node.web_address import address_problem, is_loopback
 
@@ -24,7 +25,7 @@ _TABLES = {
     "listener": Listener, "tls": Tls, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results,
     "audit": Audit,
 }  # fmt: skip
-_LISTS = {"listener.accept": Accept, "destination": Destination}
+_LISTS = {"listener.accept": Accept, "destination": Destination, "task": Task}
 _NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a path in quotes"}
 _MAY_BE_EMPTY = ("institution", "ask", "certificate")
 _RANGES = {
@@ -35,7 +36,7 @@ _RANGES = {
     "proof_wait_s": (1, 604800), "deadline_s": (0, 604800),
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
     "maximum_gib": (0.001, 1024), "keep_days": (0, 36500),
-    "plain_port": (0, 65535), "warn_days": (0, 3650),
+    "plain_port": (0, 65535), "warn_days": (0, 3650), "rest_s": (1, 600), "task_s": (1, 600),
 }
 
 
@@ -57,13 +58,14 @@ def read_settings(path: Path | None = None) -> Settings:
 
 
 def _settings(table: dict[str, Any], base: Path) -> Settings:
-    known = [*_TABLES, "destination"]
+    known = [*_TABLES, "destination", "task"]
     for name in table:
         if name not in known:
             raise SettingsError(f"there is no table [{name}].{_suggestion(name, known)}")
     parts = {name: _read(kind, _table(table.get(name, {}), name), name, base) for name, kind in _TABLES.items()}
     peers = _list(table.get("destination", []), "destination", base)
-    return Settings(**parts, destination=tuple(replace(peer, shown=parts["tls"]) if peer.tls else peer for peer in peers))
+    peers = tuple(replace(peer, shown=parts["tls"]) if peer.tls else peer for peer in peers)
+    return Settings(**parts, destination=peers, task=_list(table.get("task", []), "task", base))
 
 
 def _read(kind: type, table: dict[str, Any], where: str, base: Path) -> Any:
@@ -88,6 +90,10 @@ def _value(value: Any, kind: type, where: str, key: str, base: Path) -> Any:
         if not isinstance(value, list):
             raise SettingsError(f"[{where}] {key} is {value!r}; it must be a list of texts: [\"...\", \"...\"].")
         return tuple(_value(one, str, where, key, base) for one in value)
+    if kind == tuple[float, ...]:
+        if not isinstance(value, list):
+            raise SettingsError(f"[{where}] {key} is {value!r}; it must be a list of numbers: [30, 90, 150].")
+        return tuple(_value(one, float, where, key, base) for one in value)
     wanted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, wanted):
         raise SettingsError(f"[{where}] {key} is {value!r}; it must be {_NAMES[kind]}.")
@@ -150,6 +156,9 @@ def _checked(settings: Settings) -> Settings:
             raise SettingsError(f"[[destination]] {reason}")
     if settings.audit.key and not settings.audit.certificate:
         raise SettingsError("[audit] key is given without its certificate.")
+    for one in settings.task:
+        if reason := task_problem(one):
+            raise SettingsError(f"[[task]] {reason}")
     if reason := trust_problem(settings):
         raise SettingsError(reason)
     return settings

@@ -55,7 +55,7 @@ def _image_of(series: Series, role: str) -> Image:
             raise
         scan = _assembled(series, chosen)
     try:
-        return _image(scan, role)
+        return _image(scan, role, series)
     except BadGeometry as error:
         raise StudyError(say("the series makes no image: {error}", error=str(error))) from error
 
@@ -87,13 +87,14 @@ def _assembled(series: Series, chosen: Sequence[Frame]) -> _Scan:
     return _Scan(array, lps_from_index, [Gradient()] * array.shape[3], list(sources), repetition_time_ms / 1000.0)
 
 
-def _image(scan: _Scan, role: str) -> Image:
+def _image(scan: _Scan, role: str, series: Series) -> Image:
     if role == "dwi":
         return _diffusion(scan)
     if role == "bold":
         if not scan.repetition_time_s > 0:
             raise StudyError(say("the time series does not say its repetition time"))
-        return TimeSeries(scan.array, scan.lps_from_index, scan.repetition_time_s)
+        name = str(series.header.get("ProtocolName") or series.header.get("SeriesDescription") or "")
+        return TimeSeries(scan.array, scan.lps_from_index, scan.repetition_time_s, name.strip())
     return Volume(np.ascontiguousarray(scan.array[..., 0]), scan.lps_from_index)
 
 

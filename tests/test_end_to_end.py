@@ -28,6 +28,8 @@ PHANTOM = {
     "seed": 7,
 }
 NECK = {"findings": ["cord_compression:C5/C6", "cord_t2_hyperintensity:C3"], "severity": 0.5, "seed": 7}
+FUNCTION = {"findings": ["motor_activation:left"], "severity": 0.0, "seed": 7}
+OF_FUNCTION = {"motor_activation"}  # markers that are tested on a study of a T1 and of functional series
 OF_NECK = {"cervical_cord", "cord_compression"}  # markers that are tested on a study of the neck alone
 WHEN = datetime(2026, 1, 2, 3, 4, 5)
 BASELINES = Path(__file__).with_name("baselines")
@@ -48,6 +50,8 @@ TOLERANCES = {
     "acute_infarct_volume": ("unit", 0.15), "midline_shift": ("unit", 2.0),
     "naa_cr": ("share", 0.2), "naa_cho": ("share", 0.25), "naa_mi": ("share", 0.3), "cho_cr": ("share", 0.3), "mi_cr": ("share", 0.25),
     "glx_cr": ("share", 0.3), "linewidth": ("unit", 2.0),
+    "activation_volume": ("unit", 2.5), "laterality_index": ("unit", 0.35), "m1_m1_connectivity": ("unit", 0.3),
+    "framewise_displacement": ("unit", 0.05),
 }  # fmt: skip
 # How far it may lie from the baseline. On one machine nothing changes; another processor rounds differently, and a registration follows
 # the last digit: three runs that added in another order differed by up to 0.4 % in volumes, 0.7 % in the volume of the tract, 0.002 in
@@ -61,6 +65,8 @@ WOBBLE = {
     "precentral_postcentral_ratio": ("unit", 0.015), "midbrain_volume": ("share", 0.015), "pons_volume": ("share", 0.01),
     "medulla_volume": ("share", 0.015), "lesion_count": ("unit", 1.0), "lesion_volume": ("unit", 0.1),
     "acute_infarct_volume": ("unit", 0.05), "midline_shift": ("unit", 0.1),
+    "activation_volume": ("share", 0.05), "laterality_index": ("unit", 0.03), "m1_m1_connectivity": ("unit", 0.02),
+    "framewise_displacement": ("unit", 0.005),
 }  # fmt: skip
 IN_WORDS = {"image_quality"}  # numbers of a whole series have no place in the images: the coded report says them as text
 USUAL_WOBBLE = ("share", 0.005)
@@ -99,10 +105,16 @@ def neck(tmp_path_factory) -> Answer:
     return answer_to(NECK, tmp_path_factory.mktemp("neck"), ("cord_t2",))
 
 
+@pytest.fixture(scope="session")
+def function(tmp_path_factory) -> Answer:
+    """A head whose right hand moves in one series, and which rests in another, with its T1."""
+    return answer_to(FUNCTION, tmp_path_factory.mktemp("function"), ("t1", "bold_task", "bold_rest"))
+
+
 @pytest.fixture
 def studied(request, marker: Marker) -> Answer:
     """The study that a marker is tested on."""
-    return request.getfixturevalue("neck" if marker.name in OF_NECK else "phantom")
+    return request.getfixturevalue("neck" if marker.name in OF_NECK else "function" if marker.name in OF_FUNCTION else "phantom")
 
 
 def answer_to(planted: dict, folder: Path, roles: tuple[str, ...] | None = None) -> Answer:

@@ -29,6 +29,7 @@ INTERFACE = {  # what INTERFACES promises of the markers that exist
     "motor_cortex_spectroscopy": {"naa_cr", "naa_cho", "naa_mi", "cho_cr", "mi_cr", "glx_cr", "snr", "linewidth"},
     "infarct": {"acute_infarct_volume"},
     "mass": {"midline_shift"},
+    "motor_activation": {"activation_volume", "laterality_index", "m1_m1_connectivity", "framewise_displacement"},
     "precentral_gyrus": {"precentral_volume", "precentral_thickness", "postcentral_thickness", "precentral_postcentral_ratio"},
     "cst_diffusion": {"cst_fa", "cst_md", "cst_rd", "cst_ad", "cst_fa_asymmetry", "cst_volume"},
     "callosum_diffusion": {"callosal_motor_fa", "callosal_motor_md", "control_fa"},

@@ -50,7 +50,7 @@ from analysis.steps.field_of_view import cut_part, is_wrapped
 from analysis.steps.head import head_on_template
 from analysis.steps.quality import Overview, ghosting_of, noise_of, overview_of
 from analysis.steps.space import lps_grid, share_inside
-from analysis.volume import Diffusion, Image, TimeSeries, Volume
+from analysis.volume import Diffusion, Image, Runs, TimeSeries, Volume
 from analysis.words import joined, say
 
 NAME, VERSION = "image_quality", 1
@@ -103,6 +103,7 @@ def measure(examination: Examination) -> Outcome:
 def quality_of(examination: Examination, role: str) -> Quality:
     """One series. NotMeasurable where nothing can be seen in it."""
     image = examination.image(role)
+    image = image.longest if isinstance(image, Runs) else image
     first = first_picture(image)
     overview = overview_of(first)
     measurements, gaps = [], []
