@@ -8,8 +8,8 @@ Method: volumes are laid onto one another, the mean volume over the T1 and with 
 precentral gyrus of the atlas with 3 mm around it; the supplementary motor area is not counted. A task is stated by the site, or found:
 blocks of 10 to 40 s that the hand areas follow better than noise of their own spectrum does. Every voxel is then compared with the blocks
 (canonical response; drifts, motion, five components of white matter and fluid, autoregressive noise); active is what exceeds the one-sided
-5 % limit of Bonferroni over the brain. The laterality index is (left - right) / (left + right), a weighted mean over 20 thresholds, its
-uncertainty the spread over them. At rest the correlation r of both hand areas is given (not Fisher's z), between 0.01 and 0.1 Hz, without
+5 % limit of Bonferroni over the brain. The laterality index is (left - right) / (left + right) of the active volumes, its uncertainty how
+far it moves over 20 thresholds. At rest the correlation r of both hand areas is given (not Fisher's z), between 0.01 and 0.1 Hz, without
 24 parameters of motion, white matter, fluid and volumes that moved by more than 0.5 mm. No correction of slice times or of distortion.
 Trust: On one phantom head (seed 102, which the method was built on): four correlations at rest, planted from 0 to 0.85, were found within
 0.7 standard errors. No patient and no real series of sufficient length was measured.
@@ -18,8 +18,8 @@ displacement above 0.9 mm in a task or 0.55 mm at rest; voxels longer than 5 mm;
 the motor cortex; a study without a T1, or a series that does not lie over it; a name that speaks of a task whose blocks are neither stated
 nor found.
 References: Power 2012, 10.1016/j.neuroimage.2011.10.018 (framewise displacement); Friston 1996, 10.1002/mrm.1910350312 (24 parameters);
-Behzadi 2007, 10.1016/j.neuroimage.2007.04.042 (components); Worsley 2002, 10.1006/nimg.2001.0933 (noise); Wilke and Schmithorst 2006,
-10.1016/j.neuroimage.2006.07.010 (laterality); Hallquist 2013, 10.1016/j.neuroimage.2013.05.116 (band and motion at once); Van Dijk 2010,
+Behzadi 2007, 10.1016/j.neuroimage.2007.04.042 (components); Worsley 2002, 10.1006/nimg.2001.0933 (noise); Seghier 2008,
+10.1016/j.mri.2007.10.010 (laterality); Hallquist 2013, 10.1016/j.neuroimage.2013.05.116 (band and motion at once); Van Dijk 2010,
 10.1152/jn.00783.2009 and Parkes 2018, 10.1016/j.neuroimage.2017.12.073 (how long, how still). In ALS: Shen 2015, 10.3389/fneur.2015.00246
 (55 studies that contradict each other).
 """
@@ -50,7 +50,7 @@ NOTE = say(
     "change activation by themselves."
 )
 VOLUME_METHOD = say("voxels of the precentral gyrus whose t exceeds the 5 % limit of Bonferroni over the brain")
-INDEX_METHOD = say("(left - right) / (left + right) of the active volume, weighted mean over 20 thresholds")
+INDEX_METHOD = say("(left - right) / (left + right) of the active volume; its error is how far it moves over 20 thresholds")
 CONNECTIVITY_METHOD = say("correlation of the hand areas between 0.01 and 0.1 Hz, without motion, white matter and fluid")
 MOTION_METHOD = say("mean sum of shifts and turns (on 50 mm) from volume to volume")
 VOLUME_ERROR, VOLUME_ERROR_ML = 0.25, 0.3

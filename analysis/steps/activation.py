@@ -7,8 +7,9 @@ exceeds the one-sided 5 % limit of Bonferroni over all voxels of the brain: a br
 twenty runs, as far as the model of the noise holds. Signals are in percent of the mean of their voxel.
 
 The laterality index is (left - right) / (left + right) of the active volume of both motor areas: +1 is all left, -1 all right. It hangs on
-the threshold, so it is the mean over twenty thresholds weighted by them (Wilke and Schmithorst 2006, 10.1016/j.neuroimage.2006.07.010),
-and its uncertainty is its spread over them.
+the threshold (Seghier 2008, 10.1016/j.mri.2007.10.010), so its uncertainty is how far it moves from there on average over twenty
+thresholds, from p 0.001 in a single voxel to half way to the highest t. The mean over thresholds, weighted by them, leaned to the side of
+the highest t: on a phantom 0.87 where the volumes were planted with 0.49.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ LEAST_ACTIVE_ML = 0.5  # of both sides: less has no side
 @dataclass(frozen=True, eq=False)
 class Activation:
     """`t` (slice, row, column), 0 outside the brain; `threshold` of t; `active`, boolean; `volume_ml` by side, in the motor areas;
-    `laterality` and its spread, None where too little is active. `response` by side (time,): percent signal change of the motor area
-    where it is active, else of its hand area, without drifts and motion; `fit` (time,) by side: what the task explains of it."""
+    `laterality`: the index and how far it moves with the threshold, None where too little is active. `response` by side (time,): percent
+    signal change of the motor area where it is active, else of its hand area, without drifts and motion; `fit` (time,) by side: what the
+    task explains of it."""
 
     t: np.ndarray
     threshold: float
@@ -66,7 +68,8 @@ def activation(steady: Steady, place: BoldPlace, paradigm: Paradigm) -> Activati
     voxel_ml = place.grid.voxel_ml
     volume_ml = {side: float((active & mask).sum()) * voxel_ml for side, mask in place.motor.items()}
     sides = [t[place.motor[side]] for side in ("left", "right")]
-    laterality = laterality_of(*sides, float(stats.t.isf(LOOSE, freedom))) if sum(volume_ml.values()) >= LEAST_ACTIVE_ML else None
+    loosest = float(stats.t.isf(LOOSE, freedom))
+    laterality = laterality_of(*sides, threshold, loosest) if sum(volume_ml.values()) >= LEAST_ACTIVE_ML else None
     shown = {side: _shown(active & mask, place.hand[side]) for side, mask in place.motor.items()}
     curves = {side: response_of(signals[:, mask[place.brain]].mean(axis=1), design) for side, mask in shown.items() if mask.any()}
     return Activation(t, threshold, active, volume_ml, laterality, {side: one for side, (one, _) in curves.items()},
@@ -150,13 +153,16 @@ def response_of(signal: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.
     return signal - design[:, 1:] @ weights[1:], fit
 
 
-def laterality_of(left: np.ndarray, right: np.ndarray, loosest: float) -> tuple[float, float] | None:
-    """The laterality index of t values (n,) of both sides and its spread over the thresholds; None where nothing exceeds the loosest."""
+def laterality_of(left: np.ndarray, right: np.ndarray, threshold: float, loosest: float) -> tuple[float, float] | None:
+    """The laterality index of t values (n,) of both sides above a threshold, and how far it moves over other thresholds; None where nothing
+    exceeds it."""
     highest = float(max(left.max(initial=0.0), right.max(initial=0.0)))
-    if highest <= loosest:
+    if highest <= threshold:
         return None
-    thresholds = np.linspace(loosest, loosest + 0.9 * (highest - loosest), THRESHOLDS)
-    counts = np.array([[(side > one).sum() for side in (left, right)] for one in thresholds], float)
-    index = (counts[:, 0] - counts[:, 1]) / counts.sum(axis=1)
-    mean = float((thresholds * index).sum() / thresholds.sum())
-    return mean, float(np.sqrt((thresholds * (index - mean) ** 2).sum() / thresholds.sum()))
+    index = [_index(left, right, one) for one in (threshold, *np.linspace(loosest, (threshold + highest) / 2, THRESHOLDS))]
+    return index[0], float(np.sqrt(np.mean((np.array(index[1:]) - index[0]) ** 2)))
+
+
+def _index(left: np.ndarray, right: np.ndarray, threshold: float) -> float:
+    one, other = int((left > threshold).sum()), int((right > threshold).sum())
+    return (one - other) / (one + other)

@@ -74,10 +74,16 @@ def test_a_brain_at_rest_is_seldom_active(place):
 
 def test_the_laterality_index_says_which_side():
     strong, weak = np.full(100, 8.0), np.full(100, 0.0)
-    assert laterality_of(strong, weak, 3.0)[0] == pytest.approx(1.0)
-    assert laterality_of(weak, strong, 3.0)[0] == pytest.approx(-1.0)
-    assert laterality_of(strong, strong, 3.0)[0] == pytest.approx(0.0)
-    assert laterality_of(weak, weak, 3.0) is None
+    assert laterality_of(strong, weak, 5.0, 3.0) == pytest.approx((1.0, 0.0))
+    assert laterality_of(weak, strong, 5.0, 3.0) == pytest.approx((-1.0, 0.0))
+    assert laterality_of(strong, strong, 5.0, 3.0) == pytest.approx((0.0, 0.0))
+    assert laterality_of(weak, weak, 5.0, 3.0) is None
+
+
+def test_a_side_that_is_active_at_a_loose_threshold_only_makes_the_index_unsure():
+    left, right = np.full(100, 8.0), np.full(100, 4.0)
+    index, moves = laterality_of(left, right, 5.0, 3.0)
+    assert index == pytest.approx(1.0) and 0.3 < moves < 0.9
 
 
 def waves(r: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
