@@ -80,8 +80,9 @@ def simulated(
     height = np.abs(np.fft.fft(naa * shape, 2 * acquisition.points)).max()
     noise = height / acquisition.snr / np.sqrt(acquisition.points)  # of the real and the imaginary part of a point of the mean
     water = 8000.0 * shape * np.exp(-np.pi * 2 * time_s)
-    array = _received(decay * eddy, acquisition, noise, chance)
-    waters = _received(water * eddy, acquisition, noise, np.random.default_rng(seed))[:1] if acquisition.has_water else None
+    coils = _coils(acquisition.coils, chance)
+    array = _received(decay * eddy, acquisition, noise, coils, chance)
+    waters = _received(water * eddy, acquisition, noise, coils, chance)[:1] if acquisition.has_water else None
     if acquisition.is_mirrored:
         array, waters = array.conj(), None if waters is None else waters.conj()
     return Spectrum(
@@ -158,13 +159,17 @@ def _eddy_phase(radians: float, time_s: np.ndarray, chance: np.random.Generator)
     return radians * chance.choice([-1, 1]) * (1 - np.exp(-time_s / chance.uniform(0.01, 0.06)))
 
 
-def _received(decay: np.ndarray, acquisition: Acquisition, noise: float, chance: np.random.Generator) -> np.ndarray:
+def _coils(count: int, chance: np.random.Generator) -> np.ndarray:
+    """(coil,) the complex sensitivity of each."""
+    return np.ones(1) if count == 1 else chance.uniform(0.5, 1.5, count) * np.exp(2j * np.pi * chance.uniform(size=count))
+
+
+def _received(decay: np.ndarray, acquisition: Acquisition, noise: float, coils: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """(repetition, coil, point) with drift, coil phases and noise; the mean over coils and repetitions has `noise`."""
-    repetitions, coils, points = acquisition.repetitions, acquisition.coils, len(decay)
-    sensitivity = chance.uniform(0.5, 1.5, coils) * np.exp(2j * np.pi * chance.uniform(size=coils)) if coils > 1 else np.ones(1)
+    repetitions, points = acquisition.repetitions, len(decay)
     drift = np.linspace(-0.5, 0.5, repetitions) * acquisition.drift_hz if repetitions > 1 else np.zeros(1)
     turned = np.exp(2j * np.pi * drift[:, None] * np.arange(points) / acquisition.spectral_width_hz)
-    clean = decay * turned[:, None, :] * sensitivity[None, :, None]
-    strength = noise * np.sqrt(repetitions * (np.abs(sensitivity) ** 2).sum())
-    shape = (repetitions, coils, points)
+    clean = decay * turned[:, None, :] * coils[None, :, None]
+    strength = noise * np.sqrt(repetitions * (np.abs(coils) ** 2).sum())
+    shape = (repetitions, len(coils), points)
     return clean + strength * (chance.normal(size=shape) + 1j * chance.normal(size=shape))

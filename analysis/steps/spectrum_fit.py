@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from analysis.outcome import Gap
-from analysis.spectrum import Spectrum
+from analysis.outcome import Gap, NotMeasurable
+from analysis.spectrum import PRESS, Spectrum
 from analysis.steps.metabolite_basis import Basis, metabolite_basis
+from analysis.steps.metabolite_priors import soft_prior
 from analysis.steps.spectrum_model import Model, Prior, Solution
 from analysis.steps.spectrum_preparation import PreparedSpectrum, prepared_spectrum
-from analysis.steps.spin_echoes import WATER_PPM, echo_timing
+from analysis.steps.spin_echoes import WATER_PPM, EchoTiming, echo_timing
 from analysis.words import say
 
 RATIOS = {
@@ -28,6 +30,11 @@ RATIOS = {
 SHORT_ECHO_MS = 45.0
 WIDEST = 0.20  # relative standard error of a ratio that is still given
 RANGE_PPM = (0.5, 4.1)
+STIFFNESS = (3.0, 10.0, 30.0)
+SPLITS = (0.5, 0.4)  # TE1 over TE of PRESS, where the header states none
+SEEN = 2.0  # times its error: a metabolite that is there
+COLDEST_CELSIUS = 28.0  # of a patient, with the error of the place of water
+TEMPER = 10.0  # a fit whose residual is twice as large in power counts 2**-10
 
 
 @dataclass(frozen=True)
@@ -68,54 +75,70 @@ class SpectrumFit:
     notes: tuple[str, ...] = ()
 
 
-STIFFNESS = (3.0, 10.0, 30.0)
-TO_BIG = {  # sparse metabolites over tNAA + tCr + 3 tCho: expectation and error, soft as in LCModel
-    "sI": (0.02, 0.02), "Tau": (0.04, 0.04), "GABA": (0.04, 0.04), "Asp": (0.05, 0.05), "Lac": (0.02, 0.06), "GSH": (0.04, 0.04),
-    "-CrCH2": (0.0, 0.06),
-}  # fmt: skip
-TO_MM09 = {  # broad lines over that at 0.92 ppm
-    "MM12": (0.3, 0.15), "MM14": (0.7, 0.35), "MM17": (0.5, 0.25), "MM20": (1.5, 0.5), "MM22": (0.6, 0.4), "MM26": (0.3, 0.3),
-    "MM30": (0.4, 0.25), "MM32": (0.4, 0.3), "MM37": (0.5, 0.4), "MM39": (0.4, 0.4), "Lip09": (0.0, 0.3), "Lip13": (0.0, 0.5),
-}  # fmt: skip
-NAAG_TO_NAA = (0.15, 0.15)
-
-
 def fitted(spectrum: Spectrum) -> SpectrumFit:
     """The ratios of one spectrum. Raises `NotMeasurable` where it is no spectrum of a brain."""
-    prepared = prepared_spectrum(spectrum)
-    basis = metabolite_basis(echo_timing(spectrum), prepared.field_mhz, prepared.spectral_width_hz, len(prepared.decay))
-    solutions = _solutions(prepared, basis)
-    return _report(spectrum, prepared, solutions)
+    with threadpool_limits(1):  # the matrices are small: threads would wait for each other
+        prepared = prepared_spectrum(spectrum)
+        solutions: list[Solution] = []
+        for timing in _timings(spectrum):
+            basis = metabolite_basis(timing, prepared.field_mhz, prepared.spectral_width_hz, len(prepared.decay))
+            solutions += _solutions(prepared, basis, solutions[0] if solutions else None)
+        return _report(spectrum, prepared, solutions)
 
 
-def _solutions(prepared: PreparedSpectrum, basis: Basis) -> list[Solution]:
-    """One fit for every stiffness of the baseline, each started from the one before."""
+def _timings(spectrum: Spectrum) -> list[EchoTiming]:
+    """What the sequence may have been: where PRESS states no TE1, several."""
+    timing = echo_timing(spectrum)
+    if timing.sequence != PRESS or spectrum.echo_parts_ms:
+        return [timing]
+    return [EchoTiming(PRESS, (split * spectrum.echo_time_ms, (1 - split) * spectrum.echo_time_ms)) for split in SPLITS]
+
+
+def _solutions(prepared: PreparedSpectrum, basis: Basis, near: Solution | None) -> list[Solution]:
+    """One fit for every stiffness of the baseline. `near`: a fit with another basis to start from."""
+    if near is None:
+        near = _first(prepared, basis)
+        _refuse_no_brain(near)
+    for _ in range(2):
+        noise = near.model.noise * max(1.0, near.misfit)
+        near = near.refined(basis=basis, noise=noise, prior=soft_prior(basis, near.amplitudes))
+    return [near if stiffness == near.model.stiffness else near.refined(stiffness=stiffness) for stiffness in STIFFNESS]
+
+
+def _refuse_no_brain(solution: Solution) -> None:
+    """Raise `NotMeasurable` where a line that every brain has is not there."""
+    basis, covariance = solution.model.basis, solution.covariance * solution.misfit**2
+    for name, words in (("tCr", say("creatine")), ("tCho", say("choline")), ("tNAA", say("N-acetylaspartate"))):
+        members = basis.members(name)
+        value, error = members @ solution.amplitudes, np.sqrt(members @ covariance @ members)
+        if value < SEEN * error:
+            raise NotMeasurable(
+                say("it is no spectrum of a brain: the amplitude of {metabolite} is {times:.1f} times its error, below {least:.0f}",
+                    metabolite=words, times=value / error, least=SEEN)
+            )  # fmt: skip
+
+
+def _refuse_the_cold(prepared: PreparedSpectrum, solution: Solution) -> None:
+    """Raise `NotMeasurable` where the distance from water to NAA is that of a solution at room temperature (Cady 1995)."""
+    if prepared.water_hz is None:
+        return
+    naa_ppm = 2.008 + (solution.parameters[2] - prepared.water_hz) / prepared.field_mhz
+    celsius = 286.9 - 94.0 * (WATER_PPM - naa_ppm)
+    if celsius < COLDEST_CELSIUS:
+        raise NotMeasurable(
+            say("it is no spectrum of a living brain: water and NAA lie {ppm:.2f} ppm apart, as at {celsius:.0f} °C",
+                ppm=WATER_PPM - naa_ppm, celsius=celsius)
+        )  # fmt: skip
+
+
+def _first(prepared: PreparedSpectrum, basis: Basis) -> Solution:
+    """The fit from nothing but the place, phase and width of the singlets."""
     decay = prepared.decay * np.exp(-1j * prepared.phase)
     span = (max(RANGE_PPM[0], WATER_PPM - prepared.spectral_width_hz / prepared.field_mhz / 2 + 0.2), RANGE_PPM[1])
     rate, field, none = prepared.spectral_width_hz, prepared.field_mhz, Prior(np.zeros((0, len(basis.names))), np.zeros(0))
     model = Model(decay, rate, field, basis, span, _noise(prepared), prepared.width_hz, STIFFNESS[1], none)
     start = model.start(shift_hz=prepared.shift_hz)
-    solution = replace(model, prior=_prior(basis, model.amplitudes(start)[0])).solve(start)
-    for _ in range(2):
-        scale = max(1.0, solution.misfit)
-        solution = solution.refined(noise=solution.model.noise * scale, prior=_prior(basis, solution.amplitudes))
-    return [solution.refined(stiffness=stiffness) for stiffness in STIFFNESS]
-
-
-def _prior(basis: Basis, amplitudes: np.ndarray) -> Prior:
-    """Soft ratios; the errors are scaled by the amplitudes seen last."""
-    names = list(basis.names)
-    big = basis.members("tNAA") + basis.members("tCr") + 3 * basis.members("tCho")
-    rows = []
-    for name, (ratio, error) in TO_BIG.items():
-        rows.append((np.eye(len(names))[names.index(name)] - ratio * big) / (error * (big @ amplitudes)))
-    broad = max(amplitudes[names.index("MM09")], 0.05 * (big @ amplitudes))
-    for name, (ratio, error) in TO_MM09.items():
-        rows.append((np.eye(len(names))[names.index(name)] - ratio * np.eye(len(names))[names.index("MM09")]) / (error * broad))
-    naa = amplitudes[names.index("NAA")] + 1e-9
-    unit = np.eye(len(names))
-    rows.append((unit[names.index("NAAG")] - NAAG_TO_NAA[0] * unit[names.index("NAA")]) / (NAAG_TO_NAA[1] * naa))
-    return Prior(np.array(rows), np.zeros(len(rows)))
+    return replace(model, prior=soft_prior(basis, model.amplitudes(start)[0])).solve(start)
 
 
 def _noise(prepared: PreparedSpectrum) -> float:
@@ -132,9 +155,10 @@ def _noise(prepared: PreparedSpectrum) -> float:
 
 
 def _report(spectrum: Spectrum, prepared: PreparedSpectrum, solutions: list[Solution]) -> SpectrumFit:
-    middle = solutions[len(solutions) // 2]
+    middle = solutions[int(np.argmax(_weights(solutions)))]
     basis = middle.model.basis
     totals = {name: _total(solutions, basis.members(name)) for name in ("tNAA", "tCr", "tCho", "mI", "Glx")}
+    _refuse_the_cold(prepared, middle)
     short = spectrum.echo_time_ms <= SHORT_ECHO_MS
     ratios, gaps = {}, []
     for name, (above, below) in RATIOS.items():
@@ -146,24 +170,57 @@ def _report(spectrum: Spectrum, prepared: PreparedSpectrum, solutions: list[Solu
                                       error=100 * ratio.standard_error / max(ratio.value, 1e-9), limit=100 * WIDEST)))  # fmt: skip
         else:
             ratios[name] = ratio
-    lorentz, gauss = middle.model._widths(middle.parameters)
-    narrow = 0.5346 * (lorentz + 2) + np.sqrt(0.2166 * (lorentz + 2) ** 2 + gauss**2)
     inside = np.abs(middle.model.ppm - 2.01 - prepared.shift_hz / prepared.field_mhz) < 0.1
     height = float((middle.fit - middle.baseline)[inside].max()) if inside.any() else 0.0
     return SpectrumFit(
-        ratios, tuple(gaps), height / _noise(prepared), float(narrow), None, float(middle.parameters[2]), short, middle.model.ppm,
+        ratios, tuple(gaps), height / _noise(prepared), _singlet_width_hz(middle), _water_width_hz(prepared),
+        float(middle.parameters[2]), short, middle.model.ppm,
         middle.model.data, middle.fit, middle.baseline, middle.residual, totals, prepared.notes,
     )  # fmt: skip
+
+
+def _singlet_width_hz(solution: Solution) -> float:
+    """Of the line of NAA as fitted."""
+    decay = solution.model.envelopes(solution.parameters)[solution.model.basis.names.index("NAA")]
+    return half_width_hz(decay, solution.model.spectral_width_hz)
+
+
+def _water_width_hz(prepared: PreparedSpectrum) -> float | None:
+    return None if prepared.water is None else half_width_hz(prepared.water, prepared.spectral_width_hz)
+
+
+def half_width_hz(decay: np.ndarray, spectral_width_hz: float) -> float:
+    """Full width at half maximum of the one line in a decay."""
+    points = 16 * len(decay)
+    line = np.fft.fftshift(np.abs(np.fft.fft(np.r_[decay[:1] / 2, decay[1:]], points).real))
+    top = int(line.argmax())
+    low = top - int(np.argmax(line[top::-1] < line[top] / 2))
+    high = top + int(np.argmax(line[top:] < line[top] / 2))
+    return (high - low) * spectral_width_hz / points
+
+
+def _weights(solutions: list[Solution]) -> np.ndarray:
+    """(solution,) how much each counts: by the power of its residual, tempered, since what is left is not noise alone."""
+    power = np.array([(one.residual**2).sum() for one in solutions])
+    weights = (power / power.min()) ** -TEMPER
+    return weights / weights.sum()
+
+
+def _joined(values: np.ndarray, variances: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """The weighted mean, and the variance within and between."""
+    mean = float(weights @ values)
+    return mean, float(weights @ variances + weights @ (values - mean) ** 2)
 
 
 def _total(solutions: list[Solution], members: np.ndarray) -> tuple[float, float]:
     values = np.array([members @ one.amplitudes for one in solutions])
     variances = np.array([members @ one.covariance @ members for one in solutions])
-    return float(values.mean()), float(np.sqrt(variances.mean() + values.var(ddof=1)))
+    mean, variance = _joined(values, variances, _weights(solutions))
+    return mean, float(np.sqrt(variance))
 
 
 def _ratio(solutions: list[Solution], above: np.ndarray, below: np.ndarray) -> Ratio:
-    """The mean over the baselines; the variance within them (delta method on logarithms) and between them."""
+    """Over the models; the variance of the logarithm within them by the delta method."""
     logarithms, variances = [], []
     for one in solutions:
         top, bottom = above @ one.amplitudes, below @ one.amplitudes
@@ -172,6 +229,6 @@ def _ratio(solutions: list[Solution], above: np.ndarray, below: np.ndarray) -> R
         slope = above / top - below / bottom
         logarithms.append(np.log(top / bottom))
         variances.append(slope @ one.covariance @ slope)
-    value = float(np.exp(np.mean(logarithms)))
-    error = float(np.sqrt(np.mean(variances) + np.var(logarithms, ddof=1)))
+    mean, variance = _joined(np.array(logarithms), np.array(variances), _weights(solutions))
+    value, error = float(np.exp(mean)), float(np.sqrt(variance))
     return Ratio(value, value * error, float(value * np.exp(-1.96 * error)), float(value * np.exp(1.96 * error)))

@@ -27,7 +27,7 @@ SHIFT_SD_PPM, BROAD_SHIFT_SD_PPM = 0.004, 0.015  # temperature and pH move a met
 WIDTH_SD, BROAD_WIDTH_SD = 0.5, 0.15  # of the logarithm
 TOGETHER = (("NAA", "NAAG"), ("Cr", "PCr", "-CrCH2"), ("GPC", "PCh"), ("Glu", "Gln"))  # move and broaden as one
 PIVOT_PPM = 2.5  # of the first-order phase
-SLOPE_SD = 0.05  # radians per ppm
+DELAY_SD_S = 1.5e-4  # of the first point from the top of the echo: the receiver's filter
 STEPS = 40
 
 
@@ -136,23 +136,27 @@ class Model:
         """(parameter,) what is expected and one over its error; 0 where nothing is."""
         weight = np.ones(len(self.start()))
         weight[[0, 2]] = 0.0
-        weight[1], weight[3], weight[4] = 1 / SLOPE_SD, 1 / 0.7, 1 / 0.5
+        weight[1], weight[3], weight[4] = 1 / (2 * np.pi * self.field_mhz * DELAY_SD_S), 1 / 0.7, 1 / 0.5
         weight[5 : 5 + 2 * len(SHAPE_NODES)] = 1 / SHAPE_SD
         return np.zeros(len(weight)), weight
 
+    def envelopes(self, parameters: np.ndarray) -> np.ndarray:
+        """(signal, point) how every signal dies away: the line shape that all share and its own width."""
+        nodes, families = len(SHAPE_NODES), self.families.max() + 1
+        widened = np.exp(parameters[5 + 2 * nodes + families :] * self._spread[1])[self.families]
+        lorentz, gauss = self._widths(parameters)
+        shape = -np.pi * lorentz * self.time_s - (np.pi * gauss * self.time_s) ** 2 / (4 * np.log(2))
+        shape = shape + parameters[5 : 5 + nodes] @ self.shapes + 1j * parameters[5 + nodes : 5 + 2 * nodes] @ self.shapes
+        own = -np.pi * np.outer(self.basis.lorentz_hz * widened, self.time_s)
+        own -= np.outer((np.pi * self.basis.gauss_hz * widened) ** 2 / (4 * np.log(2)), self.time_s**2)
+        return np.exp(own + shape)
+
     def signals(self, parameters: np.ndarray) -> np.ndarray:
         """Decays (signal, point) of one unit of every signal."""
-        nodes, families = len(SHAPE_NODES), self.families.max() + 1
-        time, family = self.time_s, self.families
-        shift_sd, width_sd = self._spread
-        moved = parameters[5 + 2 * nodes :][:families] * shift_sd
-        widened = np.exp(parameters[5 + 2 * nodes + families :] * width_sd)[family]
-        lorentz, gauss = self._widths(parameters)
-        shape = -np.pi * lorentz * time - (np.pi * gauss * time) ** 2 / (4 * np.log(2)) + 1j * parameters[0]
-        shape = shape + parameters[5 : 5 + nodes] @ self.shapes + 1j * parameters[5 + nodes : 5 + 2 * nodes] @ self.shapes
-        own = -np.pi * np.outer(self.basis.lorentz_hz * widened, time)
-        own -= np.outer((np.pi * self.basis.gauss_hz * widened) ** 2 / (4 * np.log(2)), time**2)
-        return self.basis.decays * np.exp(own + 2j * np.pi * np.outer(parameters[2] + moved[family], time) + shape)
+        first = 5 + 2 * len(SHAPE_NODES)
+        moved = (parameters[first : first + self.families.max() + 1] * self._spread[0])[self.families]
+        turned = np.exp(1j * parameters[0] + 2j * np.pi * np.outer(parameters[2] + moved, self.time_s))
+        return self.basis.decays * self.envelopes(parameters) * turned
 
     def _widths(self, parameters: np.ndarray) -> tuple[float, float]:
         return 0.3 * self.line_hz * np.exp(parameters[3]), 0.8 * self.line_hz * np.exp(parameters[4])

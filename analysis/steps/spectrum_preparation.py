@@ -21,16 +21,20 @@ from analysis.words import say
 
 SINGLETS_PPM = {"tNAA": 2.01, "tCr": 3.03, "tCho": 3.21}
 SHIFT_RANGE_PPM = 0.35  # how far the scanner's centre may be from water
-LONGEST_S = 0.6  # of a decay: nothing but noise is left of a metabolite after that
+LONGEST_S = 0.5  # of a decay: nothing but noise is left of a metabolite after that
 WATER_HALF_PPM = 0.55  # around the water: what is taken out
-FLOOR_PPM = 0.3  # from there up is fitted
+BROAD_GONE_S = 0.015  # macromolecules have died away by then
+LEAST_LIKENESS = 0.3  # of the power of narrow signals
+CLEARER = 1.3  # one way round than the other
+UNSUPPRESSED = 10.0  # times all the rest: such water is a reference by itself
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedSpectrum:
     """`decay` complex128 (point,): water near 0 Hz and gone, NAA at a negative frequency. `shift_hz`, `phase`: how far singlets lie from
     their published places, and their phase. `water`: the decay of the unsuppressed water, or None. `width_hz`: of the singlets, roughly.
-    `likeness`: how much of the narrow signals they explain, 0 to 1. `notes`: sentences for a reader.
+    `scale`: what the decay was divided by. `water_hz`: where water lies, None where it was not seen. `likeness`: how much of the narrow
+    signals they explain, 0 to 1. `notes`: sentences for a reader.
     """
 
     decay: np.ndarray
@@ -40,6 +44,8 @@ class PreparedSpectrum:
     phase: float
     width_hz: float
     water: np.ndarray | None
+    water_hz: float | None
+    scale: float
     likeness: float
     notes: tuple[str, ...]
 
@@ -50,29 +56,31 @@ def prepared_spectrum(spectrum: Spectrum) -> PreparedSpectrum:
     decay = _averaged(np.einsum("c,rcp->rp", weights, spectrum.array))
     water = None if spectrum.water is None else _averaged(np.einsum("c,rcp->rp", weights, spectrum.water))
     notes: list[str] = []
+    scale = float(np.abs(decay).max())
+    decay = decay / scale
+    if water is None:
+        own = water_of(decay, spectrum.spectral_width_hz, spectrum.field_mhz)
+        if np.abs(own[:8]).max() > UNSUPPRESSED * np.abs((decay - own)[:8]).max():
+            water = own
+    water_hz = None
     if water is not None and len(water) == len(decay):
+        water_hz = 0.0  # its phase is taken from both
         decay = decay * np.exp(-1j * np.angle(water))
         water = water * np.exp(-1j * np.angle(water))
         notes.append(say("The phase of the unsuppressed water corrects the eddy currents."))
-    decay = decay / np.abs(decay).max()
     rate, field = spectrum.spectral_width_hz, spectrum.field_mhz
-    ways = []
-    for turned in (decay, decay.conj()):
-        dry = without_water(turned, rate, field)
-        ways.append((*_place(dry, rate, field), dry))
-    best = max(range(2), key=lambda way: ways[way][0])
-    likeness, shift_hz, width_hz, phase, dry = ways[best]
-    if likeness < 0.3 or ways[best][0] < 1.3 * ways[1 - best][0]:
+    ways = [_place(without_water(turned, rate, field), rate, field) for turned in (decay, decay.conj())]
+    best, other = sorted(ways, key=lambda way: way.explained, reverse=True)
+    if best.likeness < LEAST_LIKENESS or best.explained < CLEARER * other.explained:
         raise NotMeasurable(
-            say(
-                "it is no spectrum of a brain: the lines of NAA, creatine and choline explain {share:.0f} % of its narrow signals one way "
-                "round and {other:.0f} % the other",
-                share=100 * likeness,
-                other=100 * ways[1 - best][0],
-            )
-        )
-    points = min(len(dry), int(LONGEST_S * rate))
-    return PreparedSpectrum(dry[:points], rate, field, shift_hz, phase, width_hz, water, likeness, tuple(notes))
+            say("it is no spectrum of a brain: the lines of NAA, creatine and choline explain {share:.0f} % of its narrow signals, and "
+                "{times:.1f} times as much as with the frequency axis turned round", share=100 * best.likeness,
+                times=best.explained / max(other.explained, 1e-30))
+        )  # fmt: skip
+    points = min(len(best.decay), int(LONGEST_S * rate))
+    return PreparedSpectrum(
+        best.decay[:points], rate, field, best.shift_hz, best.phase, best.width_hz, water, water_hz, scale, best.likeness, tuple(notes)
+    )
 
 
 def _coil_weights(array: np.ndarray) -> np.ndarray:
@@ -107,8 +115,13 @@ def _aligned(repetitions: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return repetitions * np.exp(-2j * np.pi * cycles[peak][:, None] * np.arange(points) - 1j * phase[:, None])
 
 
-def without_water(decay: np.ndarray, spectral_width_hz: float, field_mhz: float, components: int = 25) -> np.ndarray:
+def without_water(decay: np.ndarray, spectral_width_hz: float, field_mhz: float) -> np.ndarray:
     """The decay less the damped exponentials near the water."""
+    return decay - water_of(decay, spectral_width_hz, field_mhz)
+
+
+def water_of(decay: np.ndarray, spectral_width_hz: float, field_mhz: float, components: int = 25) -> np.ndarray:
+    """The damped exponentials near the water (point,)."""
     used = decay[: min(len(decay), 768)]
     rows = len(used) // 2
     left, _, _ = svd(hankel(used[:rows], used[rows - 1 :]), full_matrices=False)
@@ -119,26 +132,40 @@ def without_water(decay: np.ndarray, spectral_width_hz: float, field_mhz: float,
     waves = poles[None] ** np.arange(len(decay))[:, None]
     amplitudes = np.linalg.lstsq(waves[: len(used)], used, rcond=None)[0]
     near = np.abs(np.angle(poles) * spectral_width_hz / (2 * np.pi)) < WATER_HALF_PPM * field_mhz
-    return decay - waves[:, near] @ amplitudes[near]
+    return waves[:, near] @ amplitudes[near]
 
 
-def _place(decay: np.ndarray, spectral_width_hz: float, field_mhz: float) -> tuple[float, float, float, float]:
-    """How much of the narrow signals three singlets explain (0 to 1), at what shift and width in hertz, and their phase."""
-    time = np.arange(len(decay)) / spectral_width_hz
-    narrow = 1 - np.exp(-((time / 0.015) ** 2))  # broad signals are gone by then
-    spectrum = lambda decays: np.fft.fftshift(np.fft.fft(decays * narrow, 2 * len(decay), axis=-1), axes=-1)  # noqa: E731
-    ppm = WATER_PPM + np.fft.fftshift(np.fft.fftfreq(2 * len(decay), 1 / spectral_width_hz)) / field_mhz
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where three singlets fit a decay best: the power they explain, alone and over all narrow signals."""
+
+    decay: np.ndarray
+    explained: float = 0.0
+    likeness: float = 0.0
+    shift_hz: float = 0.0
+    width_hz: float = 5.0
+    phase: float = 0.0
+
+
+def _place(decay: np.ndarray, spectral_width_hz: float, field_mhz: float) -> _Place:
+    """The best of all shifts within reach and of four widths."""
+    time_s, points = np.arange(len(decay)) / spectral_width_hz, 2 * len(decay)
+    narrow = 1 - np.exp(-((time_s / BROAD_GONE_S) ** 2))
+    ppm = WATER_PPM + np.fft.fftshift(np.fft.fftfreq(points, 1 / spectral_width_hz)) / field_mhz
     inside = (ppm > max(1.7, WATER_PPM - spectral_width_hz / field_mhz / 2 + 0.1)) & (ppm < 3.5)
-    data = spectrum(decay)[inside]
-    best = (0.0, 0.0, 5.0, 0.0)
-    for width in (3.0, 5.0, 8.0, 13.0):
-        lines = [np.exp(2j * np.pi * (place - WATER_PPM) * field_mhz * time - np.pi * width * time) for place in SINGLETS_PPM.values()]
-        templates = spectrum(np.array(lines))
-        reach = int(SHIFT_RANGE_PPM / (ppm[1] - ppm[0]))
+    data = np.fft.fftshift(np.fft.fft(decay * narrow, points))[inside]
+    power, step_ppm = float((np.abs(data) ** 2).sum()), ppm[1] - ppm[0]
+    reach = int(SHIFT_RANGE_PPM / step_ppm)
+    best = _Place(decay)
+    for width_hz in (3.0, 5.0, 8.0, 13.0):
+        places = np.array(list(SINGLETS_PPM.values()))[:, None]
+        lines = narrow * np.exp(2j * np.pi * (places - WATER_PPM) * field_mhz * time_s - np.pi * width_hz * time_s)
+        templates = np.fft.fftshift(np.fft.fft(lines, points, axis=1), axes=1)
         for step in range(-reach, reach + 1):
             moved = np.roll(templates, step, axis=1)[:, inside].T
             amplitudes, *_ = np.linalg.lstsq(moved, data, rcond=None)
-            explained = 1 - (np.abs(data - moved @ amplitudes) ** 2).sum() / (np.abs(data) ** 2).sum()
-            if explained > best[0]:
-                best = (float(explained), step * (ppm[1] - ppm[0]) * field_mhz, width, float(np.angle(amplitudes.sum())))
+            explained = power - float((np.abs(data - moved @ amplitudes) ** 2).sum())
+            if explained > best.explained:
+                shift_hz, phase = step * step_ppm * field_mhz, float(np.angle(amplitudes.sum()))
+                best = _Place(decay, explained, explained / power, shift_hz, width_hz, phase)
     return best
