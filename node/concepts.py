@@ -95,7 +95,7 @@ _UNITS = {
 }
 _DIFFUSIVITY = "10^-3 mm²/s"
 _READ_AS = {"1": "", "{ratio}": "", "mm2": "mm²", "mm3": "mm³", **dict.fromkeys(("um2/ms", "10-3.mm2/s", "10*-3.mm2/s"), _DIFFUSIVITY)}
-_LEVELS = {**SERIES_NAMES, "plic": say("PLIC")}
+_LEVELS = {**SERIES_NAMES, "plic": say("PLIC"), "short_te": say("short echo time"), "long_te": say("long echo time")}
 
 
 def language_code(language: Language) -> Code:

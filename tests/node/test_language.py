@@ -34,7 +34,7 @@ ENGLISH = re.compile(r"\b(the|of|and|is|are|were|not|no|with|without|it|its|this
 # The same in both languages, or the name of something.
 SAME = {
     "BOLD", "DTI", "DWI", "FA", "FLAIR", "Hz", "MD", "MRS", "Median", "Name", "Pons", "SNR", "SWI", "T1", "T2", "T2*",
-    "Cho/Cr", "Glx/Cr", "NAA/Cho", "NAA/Cr", "NAA/mI", "axial", "frontal", "lateral", "mI/Cr", "medial", "mm",
+    "Cho/Cr", "Glx/Cr", "NAA/Cho", "NAA/Cr", "NAA/mI", "axial", "frontal", "lateral", "medial", "mm",
     "mm2/s", "ppm", "sagittal", "um2/ms",
 }  # fmt: skip
 

@@ -1,6 +1,8 @@
 """The phantom as DICOM: whole, deterministic, where the anatomy is, and plainly a phantom."""
 
 import json
+import shutil
+import subprocess
 from hashlib import sha256
 
 import numpy as np
@@ -11,6 +13,7 @@ from analysis.phantom import phantom
 from node.errors import BetzError
 from node.phantom import write_phantom
 from node.roles import decide
+from node.spectra import spectra_of
 from node.study import read_study
 from node.volumes import image_of
 
@@ -123,6 +126,28 @@ def test_the_study_comes_back_as_the_images_that_it_was_made_of(written, made, r
     if role == "dwi":
         assert np.array_equal(image.b_values_s_mm2, its.b_values_s_mm2)
         assert np.allclose(np.abs((image.b_vectors_lps * its.b_vectors_lps).sum(axis=1))[its.b_values_s_mm2 > 0], 1, atol=1e-5)
+
+
+def test_the_spectra_come_back_as_they_were_made_each_with_its_water(written, made):
+    series = [one for one in read_study(written / "dicom").series if decide(one).role == "mrs"]
+    assert all(decide(one).usable and "PRESS, TR 2000 ms, TE 30 ms, 20 × 20 × 20 mm" in decide(one).protocol for one in series)
+    read = {one.series: one for one in spectra_of(series).voxels}
+    for its in made.images["mrs"].voxels:
+        one = read.pop(its.series)
+        assert np.allclose(one.array, its.array, atol=1e-5 * np.abs(its.array).max())
+        assert np.allclose(one.water, its.water, atol=1e-5 * np.abs(its.water).max())
+        assert np.allclose(one.lps_from_box[:3, 3], its.lps_from_box[:3, 3], atol=1e-3)
+        assert one.voxel_ml == pytest.approx(8.0) and one.sequence == its.sequence
+    assert not read
+
+
+@pytest.mark.validators
+def test_a_validator_finds_no_error_in_the_spectra(written):
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy not installed; Debian has it in dicom3tools")
+    for path in sorted((written / "dicom").glob("mrs_1*/*.dcm")):
+        run = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, timeout=120)
+        assert not [line for line in (run.stdout + run.stderr).decode("latin-1").splitlines() if line.startswith("Error")], path
 
 
 def test_a_neck_is_written_as_two_series_of_the_cervical_spine(tmp_path):
