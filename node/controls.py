@@ -14,7 +14,7 @@ import hmac
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,12 +169,20 @@ def control_of(document: Mapping[str, Any], person: str, markers: tuple[Marker, 
         raise ControlError("is no report.json of this program, or is broken") from error
 
 
+def places_of(used: Iterable[tuple[str, str, str]]) -> dict[str, Place]:
+    """By role where it was made, of (role, scanner, protocol) of each series that was measured on; where several have one role (spectra,
+    functional runs), all their protocols. What names no scanner or no protocol is left out."""
+    known = [one for one in used if one[1] and one[2]]
+    protocols = {role: sorted({protocol for other, _, protocol in known if other == role}) for role, _, _ in known}
+    return {role: Place(scanner, " + ".join(protocols[role])) for role, scanner, _ in known}
+
+
 def _checked(document: Mapping[str, Any], person: str, markers: tuple[Marker, ...]) -> tuple[Control, tuple[str, ...]]:
     patient, used = document["patient"], [one for one in document["series"] if one["used"]]
     check_age_and_sex(patient["age_years"], patient["sex"])
     if used and not any("scanner" in one for one in used):
         raise ControlError("was written by a version that did not tell scanner and protocol; analyse the study again")
-    places = {one["role"]: Place(one["scanner"], one["protocol"]) for one in used if one["scanner"] and one["protocol"]}
+    places = places_of((one["role"], one["scanner"], one["protocol"]) for one in used)
     if not places:
         raise ControlError("names no scanner or no protocol of its series, so nothing says with whom it may be compared")
     kept, left_out = {}, []

@@ -28,7 +28,7 @@ from analysis.support import support_of
 from analysis.volume import Diffusion, Image
 from analysis.words import joined, say
 from node.answer_folder import check_apart, check_free, headers_of, replace_folder, write, write_niftis, writing
-from node.controls import Place
+from node.controls import Place, places_of
 from node.errors import StudyError
 from node.language import Language
 from node.norms import norms_for
@@ -134,9 +134,7 @@ def _used(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> list[
 
 def _places(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> dict[str, Place]:
     """By role the scanner and the protocol of the series that is measured on, where both are known; of several series all protocols."""
-    used = [one for one in _used(decisions, images) if one.scanner and one.protocol]
-    protocols = {role: sorted({one.protocol for one in used if one.role == role}) for role in {one.role for one in used}}
-    return {one.role: Place(one.scanner, " + ".join(protocols[one.role])) for one in used}
+    return places_of((one.role, one.scanner, one.protocol) for one in _used(decisions, images))
 
 
 def _with_reversed_b_zero(image: Diffusion, decisions: tuple[Decision, ...]) -> tuple[Diffusion, tuple[Decision, ...]]:

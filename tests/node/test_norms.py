@@ -17,7 +17,7 @@ from analysis.outcome import MEASURED, Measurement, Outcome
 from analysis.reference import band_of, placed
 from node.answer_folder import write
 from node.command import main
-from node.controls import ControlFolder, Place
+from node.controls import ControlFolder, Place, places_of
 from node.norms import norms_for
 from node.process import answer
 from node.settings_file import read_settings
@@ -310,6 +310,28 @@ class TestWhatAPersonSees:
         for line in (["norms", "--config", str(tmp_path / "betz.toml")], ["norms", "show", "--config", str(tmp_path / "betz.toml")]):
             capsys.readouterr()
             assert main(line) == 0 and f"0 controls in {tmp_path / 'elsewhere'}" in capsys.readouterr().out
+
+
+def test_spectra_are_compared_with_controls_of_the_same_echo_time_alone(answers, tmp_path):
+    thirty, late = "mrs: PRESS, TR 2000 ms, TE 30 ms", "mrs: PRESS, TR 2000 ms, TE 140 ms"
+    marker = "motor_cortex_spectroscopy"
+
+    def a_control(number, protocols):
+        value = 1.5 + 0.1 * np.random.default_rng(number).normal()
+        document = report(number, age=40.0 + 2 * number, sex="FM"[number % 2])
+        document["series"] = [{"role": "mrs", "used": True, "scanner": SKYRA, "protocol": one} for one in protocols]
+        ratio = {"name": "naa_cr", "side": "left", "level": "short_te", "value": value, "unit": "1", "uncertainty": 0.08, "reference": None}
+        document["markers"] = {marker: {"version": VERSION[marker], "outcome": "measured", "reason": None, "measurements": [ratio],
+                                        "profiles": []}}  # fmt: skip
+        return document
+
+    for number in range(ENOUGH):
+        answers(a_control(number, (thirty, thirty)), f"P{number}")
+    assert main(["norms", "add", str(tmp_path / "answers")]) == 0
+    same, other, both = ({"mrs": Place(SKYRA, one)} for one in (thirty, late, f"{late} + {thirty}"))
+    assert place(same, "naa_cr", "left", "short_te", 1.2).z < -1.5
+    assert all("controls" in place(one, "naa_cr", "left", "short_te", 1.2) for one in (other, both))
+    assert places_of([("mrs", SKYRA, thirty), ("mrs", SKYRA, late), ("t1", SKYRA, T1), ("dwi", "", DWI)]) == {**both, "t1": HERE["t1"]}
 
 
 def test_an_answer_of_the_program_can_be_a_control(scanner, result_study, tmp_path, capsys):
