@@ -37,6 +37,7 @@ GLUTAMATE_CREATINE = Concept("99ALSMRI", "GLX-CR", "Glutamate and glutamine/Crea
 LINE_WIDTH = Concept("99ALSMRI", "LINE-WIDTH", "Full width at half maximum of the lines of a spectrum")
 
 ACTIVATION_VOLUME = Concept("99ALSMRI", "FMRI-ACT-VOL", "Volume of suprathreshold fMRI activation")
+ACTIVATION = Concept("99ALSMRI", "FMRI-ACTIVATION", "Region of fMRI activation")
 LATERALITY_INDEX = Concept("99ALSMRI", "FMRI-LI", "Laterality index of activation (L-R)/(L+R)")
 CONNECTIVITY = Concept("99ALSMRI", "FMRI-M1-M1", "Correlation of left and right motor hand area at rest")
 FRAMEWISE_DISPLACEMENT = Concept("99ALSMRI", "FRAME-DISPL", "Framewise displacement of the head (Power)")

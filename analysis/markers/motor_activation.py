@@ -105,13 +105,13 @@ def measurements_of(examination: Examination, run: Run) -> Iterator[Measurement]
             volume_ml = run.activation.volume_ml[side]
             error = float(np.hypot(VOLUME_ERROR * volume_ml, VOLUME_ERROR_ML))
             yield Measurement(
-                "activation_volume", volume_ml, "ml", concepts.ACTIVATION_VOLUME, concepts.PRECENTRAL_GYRUS, side, level, uncertainty=error,
+                "activation_volume", volume_ml, "ml", concepts.ACTIVATION_VOLUME, concepts.ACTIVATION, side, level, uncertainty=error,
                 method=VOLUME_METHOD, **placed(examination, "activation_volume", volume_ml, error, side, level, NO_REFERENCE),
             )  # fmt: skip
         if run.activation.laterality:
             index, spread = run.activation.laterality
             yield Measurement(
-                "laterality_index", index, "1", concepts.LATERALITY_INDEX, concepts.PRECENTRAL_GYRUS, None, level, uncertainty=spread,
+                "laterality_index", index, "1", concepts.LATERALITY_INDEX, concepts.ACTIVATION, None, level, uncertainty=spread,
                 method=INDEX_METHOD, **placed(examination, "laterality_index", index, spread, None, level, NO_REFERENCE),
             )  # fmt: skip
     if run.network is not None:
@@ -122,7 +122,7 @@ def measurements_of(examination: Examination, run: Run) -> Iterator[Measurement]
         )  # fmt: skip
     moved_mm = float(run.steady.displacement_mm[1:].mean())
     yield Measurement(
-        "framewise_displacement", moved_mm, "mm", concepts.FRAMEWISE_DISPLACEMENT, concepts.PRECENTRAL_GYRUS, None, level,
+        "framewise_displacement", moved_mm, "mm", concepts.FRAMEWISE_DISPLACEMENT, concepts.HEAD, None, level,
         uncertainty=MOTION_ERROR_MM, method=MOTION_METHOD,
         **placed(examination, "framewise_displacement", moved_mm, MOTION_ERROR_MM, None, level, NO_MOTION_REFERENCE),
     )  # fmt: skip
@@ -144,7 +144,7 @@ def masks_of(run: Run, t1: Volume) -> Iterator[Mask]:
         for side in SIDES:
             active = run.place.on_t1(run.activation.active & run.place.motor[side], t1) > 0.5
             if active.any():
-                yield Mask("activation", "t1", active, concepts.PRECENTRAL_GYRUS, side, run.level)
+                yield Mask("activation", "t1", active, concepts.ACTIVATION, side, run.level)
     if run.network is not None:
         for side in SIDES:
             yield Mask("hand_area", "t1", run.place.on_t1(run.network.seeds[side], t1) > 0.5, concepts.PRECENTRAL_GYRUS, side, run.level)
