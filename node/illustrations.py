@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.outcome import Map, Mask, Outcome, Track
 from analysis.report import Report
-from analysis.sentence import LEVELS, SERIES_NAMES, SIDES
+from analysis.sentence import LEVELS, SERIES_NAMES, SIDES, level_of
 from analysis.spectrum import Spectra
 from analysis.volume import Diffusion, Image, Runs, TimeSeries, Volume
 from analysis.words import Name, Words, say
@@ -257,6 +257,8 @@ class Illustrator:
         lines, key = self._over(view, scene, role, at_mm, box)
         name = scale.short if scale else SERIES_NAMES.get(role, role)
         caption = say("{plane}, {image}, {place}", plane=PLANE_NAMES[view.plane.name], image=name, place=Name(picture.place))
+        if view.is_bound:
+            caption = say("{run}: {said}", run=level_of(view.level), said=caption)
         return Shown(replace(picture, lines=tuple(lines)), caption, scale, key)
 
     def _ground(self, view: View, role: str, at_mm: float, box: Box) -> tuple[Picture, Scale | None]:

@@ -16,7 +16,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable
 
 from analysis.outcome import Curve, Plot
-from analysis.sentence import LEVELS, SIDES
+from analysis.sentence import SIDES, level_of
 from analysis.words import Name, Words, joined, say
 from node.paper import INK, LEFT, REGULAR, RIGHT, RULE, SOFT, Paper
 
@@ -46,10 +46,10 @@ STYLES = {
                           marks={2.01: "NAA", 3.03: "Cr", 3.21: "Cho", 3.56: "mI"}),
     "framewise_displacement": PlotStyle(say("Framewise displacement (mm)"), say("time (s); grey: blocks of the task"), from_zero=True),
     "motor_response": PlotStyle(say("Signal of the motor area (%)"), say("time (s); grey: blocks of the task")),
-    "motor_fluctuation": PlotStyle(say("Signal of the hand area at rest (%)"), say("time (s)")),
+    "motor_fluctuation": PlotStyle(say("Signal of both hand areas at rest (%)"), say("time (s)")),
 }  # fmt: skip
 CURVES = {
-    "displacement": say("displacement"), "data": say("measured"), "fit": say("fit"), "baseline": say("baseline"),
+    "displacement": say("displacement"), **SIDES, "data": say("measured"), "fit": say("fit"), "baseline": say("baseline"),
     "residual": say("measured less fit"),
 }  # fmt: skip
 # by the place of a curve in its plot: colour, width, dashes
@@ -112,7 +112,7 @@ class PlotChart(Flowable):
         return at
 
     def _title(self) -> None:
-        of = [part for part in (SIDES.get(self.plot.side or "", ""), LEVELS.get(self.plot.level or "", self.plot.level or "")) if part]
+        of = [part for part in (SIDES.get(self.plot.side or "", ""), level_of(self.plot.level) if self.plot.level else "") if part]
         text = say("{title}, {of}", title=self.style.title, of=joined(of)) if of else self.style.title
         title = self.paper.paragraph(text, "strong")
         title.drawOn(self.canv, 0, self.height - title.wrap(self.width, self.height)[1])

@@ -168,8 +168,8 @@ def plots_of(run: Run) -> Iterator[Plot]:
             curves = Curve("data", signal), Curve("fit", run.activation.fit[side])
             yield Plot("motor_response", times_s, "s", "%", curves, side, run.level, bands)
     if run.network is not None:
-        for side, signal in run.network.signals.items():
-            yield Plot("motor_fluctuation", times_s, "s", "%", (Curve("data", signal),), side, run.level)
+        curves = tuple(Curve(side, signal) for side, signal in run.network.signals.items())
+        yield Plot("motor_fluctuation", times_s, "s", "%", curves, None, run.level)
 
 
 def notes_of(run: Run) -> Iterator[Words]:
