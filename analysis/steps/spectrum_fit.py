@@ -1,9 +1,12 @@
 """A single-voxel spectrum in ratios of metabolites: prepared, fitted, with errors that hold, or the reason why not.
 
-Ratios are of amounts of substance as the echo shows them: not corrected for relaxation (T1, T2). The standard error joins the noise
-(Cramér–Rao bound of the full model) and the spread over baselines of several stiffness. A ratio whose relative standard error is above 20
-% (the limit of Wilson 2019, doi 10.1002/mrm.27742, for a bound worth reporting) is a gap with the numbers; at long echo times
-myo-inositol and glutamate are gaps.
+Ratios are of amounts of substance as the echo shows them: not corrected for relaxation (T1, T2). Several models are fitted: baselines of
+three stiffnesses, and for PRESS whose header states no TE1, two ways to divide the echo time. The standard error joins the Cramér–Rao
+bound of the full model, with the residual for noise where it is larger, and the spread over the models. A ratio is a gap with its numbers
+where its relative standard error is above 20 % (Wilson 2019, doi 10.1002/mrm.27742, names that limit; it is put on the whole error here);
+where it needs myo-inositol or glutamate at a long echo time; or where it needs them on a baseline steeper than the lines are high, as
+unsuppressed water and the edge of the band leave it. No brain: creatine, choline or NAA is not there, the lines do not lie where they
+belong, or water lies as far from NAA as in a solution at room temperature (Cady 1995, doi 10.1002/mrm.1910330620).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from analysis.steps.metabolite_priors import soft_prior
 from analysis.steps.spectrum_model import Model, Prior, Solution
 from analysis.steps.spectrum_preparation import PreparedSpectrum, prepared_spectrum
 from analysis.steps.spin_echoes import WATER_PPM, EchoTiming, echo_timing
-from analysis.words import say
+from analysis.words import Words, say
 
 RATIOS = {
     "naa_cr": ("tNAA", "tCr"), "naa_cho": ("tNAA", "tCho"), "naa_mi": ("tNAA", "mI"), "cho_cr": ("tCho", "tCr"), "mi_cr": ("mI", "tCr"),
@@ -30,10 +33,11 @@ RATIOS = {
 SHORT_ECHO_MS = 45.0
 WIDEST = 0.20  # relative standard error of a ratio that is still given
 RANGE_PPM = (0.5, 4.1)
-STIFFNESS = (3.0, 10.0, 30.0)
+STIFFNESS = (5.0, 20.0, 80.0)  # of the baseline: from what bends at 0.3 ppm to what bends at 1 ppm
 SPLITS = (0.5, 0.4)  # TE1 over TE of PRESS, where the header states none
-SEEN = 2.0  # times its error: a metabolite that is there
+SEEN = 3.0  # times its error: a metabolite that is there
 COLDEST_CELSIUS = 28.0  # of a patient, with the error of the place of water
+STEEPEST = 1.0  # baseline: its range over the height of NAA
 TEMPER = 10.0  # a fit whose residual is twice as large in power counts 2**-10
 
 
@@ -159,24 +163,42 @@ def _report(spectrum: Spectrum, prepared: PreparedSpectrum, solutions: list[Solu
     basis = middle.model.basis
     totals = {name: _total(solutions, basis.members(name)) for name in ("tNAA", "tCr", "tCho", "mI", "Glx")}
     _refuse_the_cold(prepared, middle)
+    height, roll = _naa_height(middle), float(np.ptp(middle.baseline))
     short = spectrum.echo_time_ms <= SHORT_ECHO_MS
     ratios, gaps = {}, []
     for name, (above, below) in RATIOS.items():
         ratio = _ratio(solutions, basis.members(above), basis.members(below))
-        if not short and {above, below} & {"mI", "Glx"}:
-            gaps.append(Gap(name, say("the echo time of {echo:.0f} ms is too long for it", echo=spectrum.echo_time_ms)))
-        elif ratio.standard_error > WIDEST * ratio.value:
-            gaps.append(Gap(name, say("its standard error is {error:.0f} % of it, above {limit:.0f} %",
-                                      error=100 * ratio.standard_error / max(ratio.value, 1e-9), limit=100 * WIDEST)))  # fmt: skip
-        else:
+        reason = _no_ratio(ratio, bool({above, below} & {"mI", "Glx"}), spectrum.echo_time_ms, roll / height)
+        if reason is None:
             ratios[name] = ratio
-    inside = np.abs(middle.model.ppm - 2.01 - prepared.shift_hz / prepared.field_mhz) < 0.1
-    height = float((middle.fit - middle.baseline)[inside].max()) if inside.any() else 0.0
+        else:
+            gaps.append(Gap(name, reason))
     return SpectrumFit(
         ratios, tuple(gaps), height / _noise(prepared), _singlet_width_hz(middle), _water_width_hz(prepared),
         float(middle.parameters[2]), short, middle.model.ppm,
         middle.model.data, middle.fit, middle.baseline, middle.residual, totals, prepared.notes,
     )  # fmt: skip
+
+
+def _naa_height(solution: Solution) -> float:
+    """Of its line over the baseline."""
+    model = solution.model
+    near = np.abs(model.ppm - 2.01 - solution.parameters[2] / model.field_mhz) < 0.1
+    return max(float((solution.fit - solution.baseline)[near].max(initial=0.0)), 1e-12)
+
+
+def _no_ratio(ratio: Ratio, is_coupled: bool, echo_time_ms: float, roll: float) -> Words | None:
+    """Why a ratio is not given. `is_coupled`: it needs myo-inositol or glutamate; `roll`: of the baseline over the height of NAA."""
+    if is_coupled and echo_time_ms > SHORT_ECHO_MS:
+        return say("the echo time of {echo:.0f} ms is too long for it", echo=echo_time_ms)
+    if is_coupled and roll > STEEPEST:
+        return say("the baseline rises and falls by {roll:.1f} times the height of NAA, above {limit:.0f}", roll=roll, limit=STEEPEST)
+    if not ratio.standard_error < np.inf:
+        return say("one of its metabolites was not seen")
+    if ratio.standard_error > WIDEST * ratio.value:
+        share = 100 * ratio.standard_error / ratio.value
+        return say("its standard error is {error:.0f} % of it, above {limit:.0f} %", error=share, limit=100 * WIDEST)
+    return None
 
 
 def _singlet_width_hz(solution: Solution) -> float:

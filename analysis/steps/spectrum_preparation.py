@@ -26,7 +26,7 @@ WATER_HALF_PPM = 0.55  # around the water: what is taken out
 BROAD_GONE_S = 0.015  # macromolecules have died away by then
 LEAST_LIKENESS = 0.3  # of the power of narrow signals
 CLEARER = 1.3  # one way round than the other
-UNSUPPRESSED = 10.0  # times all the rest: such water is a reference by itself
+UNSUPPRESSED = 20.0  # times the power of all the rest: such water is a reference by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def prepared_spectrum(spectrum: Spectrum) -> PreparedSpectrum:
     decay = decay / scale
     if water is None:
         own = water_of(decay, spectrum.spectral_width_hz, spectrum.field_mhz)
-        if np.abs(own[:8]).max() > UNSUPPRESSED * np.abs((decay - own)[:8]).max():
+        if (np.abs(own) ** 2).sum() > UNSUPPRESSED * (np.abs(decay - own) ** 2).sum():
             water = own
     water_hz = None
     if water is not None and len(water) == len(decay):
