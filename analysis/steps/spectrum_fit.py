@@ -58,9 +58,9 @@ class SpectrumFit:
     `ratios` by name (naa_cr, naa_cho, naa_mi, cho_cr, mi_cr, glx_cr): those that hold; every other is in `gaps` with its reason. `snr`:
     height of the NAA line over the standard deviation of the noise, both in the real spectrum without filter. `linewidth_hz`: full width
     at half maximum of the singlets as fitted; `water_linewidth_hz`: that of the unsuppressed water, None without it. `ppm` (point,)
-    rising; `data`, `fit` (with baseline), `baseline`, `residual` (point,): real spectra in the scanner's own unit of arbitrary scale.
-    `frequency_shift_hz`: the singlets' place less the published. `amplitudes`: sums of metabolites (tNAA …) and their standard errors in
-    institutional units. `short_echo`: TE of at most 45 ms. `notes`: sentences for the reader.
+    rising; `data`, `fit` (with baseline), `baseline`, `residual` (point,): real spectra of arbitrary scale. `frequency_shift_hz`: the
+    singlets' place less the published. `amplitudes`: sums of metabolites (tNAA …) and their standard errors, per proton, of the same
+    arbitrary scale. `short_echo`: TE of at most 45 ms. `notes`: sentences for the reader.
     """
 
     ratios: Mapping[str, Ratio]

@@ -33,7 +33,7 @@ UNSUPPRESSED = 20.0  # times the power of all the rest: such water is a referenc
 class PreparedSpectrum:
     """`decay` complex128 (point,): water near 0 Hz and gone, NAA at a negative frequency. `shift_hz`, `phase`: how far singlets lie from
     their published places, and their phase. `water`: the decay of the unsuppressed water, or None. `width_hz`: of the singlets, roughly.
-    `scale`: what the decay was divided by. `water_hz`: where water lies, None where it was not seen. `likeness`: how much of the narrow
+    `water_hz`: where water lies, None where it was not seen. `likeness`: how much of the narrow
     signals they explain, 0 to 1. `notes`: sentences for a reader.
     """
 
@@ -45,7 +45,6 @@ class PreparedSpectrum:
     width_hz: float
     water: np.ndarray | None
     water_hz: float | None
-    scale: float
     likeness: float
     notes: tuple[str, ...]
 
@@ -56,8 +55,7 @@ def prepared_spectrum(spectrum: Spectrum) -> PreparedSpectrum:
     decay = _averaged(np.einsum("c,rcp->rp", weights, spectrum.array))
     water = None if spectrum.water is None else _averaged(np.einsum("c,rcp->rp", weights, spectrum.water))
     notes: list[str] = []
-    scale = float(np.abs(decay).max())
-    decay = decay / scale
+    decay = decay / np.abs(decay).max()
     if water is None:
         own = water_of(decay, spectrum.spectral_width_hz, spectrum.field_mhz)
         if (np.abs(own) ** 2).sum() > UNSUPPRESSED * (np.abs(decay - own) ** 2).sum():
@@ -79,7 +77,7 @@ def prepared_spectrum(spectrum: Spectrum) -> PreparedSpectrum:
         )  # fmt: skip
     points = min(len(best.decay), int(LONGEST_S * rate))
     return PreparedSpectrum(
-        best.decay[:points], rate, field, best.shift_hz, best.phase, best.width_hz, water, water_hz, scale, best.likeness, tuple(notes)
+        best.decay[:points], rate, field, best.shift_hz, best.phase, best.width_hz, water, water_hz, best.likeness, tuple(notes)
     )
 
 
