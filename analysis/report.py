@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.earlier import Earlier
 from analysis.examination import Patient
 from analysis.outcome import Outcome
 from analysis.sequences import Row
@@ -38,7 +39,8 @@ class SeriesNote:
 class Report:
     """Everything the node says of one study. `not_analysed` is the reason when no marker could run at all; `problems` are what could not be
     read, in sentences; `support` says what the findings weigh together, `sequences` which of the sequences that an
-    examination should have came."""
+    examination should have came. `earlier` are the earlier examinations that were found, the first one first, and `earlier_notes` what of
+    them could not be had, in sentences."""
 
     study_instance_uid: str
     patient: Patient
@@ -50,6 +52,8 @@ class Report:
     problems: tuple[str, ...] = ()
     support: Support | None = None
     sequences: tuple[Row, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
+    earlier_notes: tuple[str, ...] = ()
 
     def series_with(self, role: str) -> SeriesNote | None:
         """The series whose image had that role in the analysis."""

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from node.errors import CertificateError, DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
@@ -35,9 +35,12 @@ def echo(peer: Destination, calling: str, timeout_s: float) -> None:
 
 @contextlib.contextmanager
 def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, str]], timeout_s: float,
-               handlers: Sequence[tuple] = ()) -> Iterator:
-    """An association with one context for each (SOP class, transfer syntax), released at the end. Contexts may have been refused."""
-    from pynetdicom import AE, _config, evt
+               handlers: Sequence[tuple] = (), served: Iterable[str] = ()) -> Iterator:
+    """An association with one context for each (SOP class, transfer syntax), released at the end. Contexts may have been refused.
+
+    `served`: classes of which the peer may be the user (PS3.7 D.3.3.4), as C-GET wants it.
+    """
+    from pynetdicom import AE, _config, build_role, evt
 
     _config.STORE_SEND_CHUNKED_DATASET, _config.LOG_HANDLER_LEVEL = True, "none"
     ae = AE(calling)
@@ -47,8 +50,9 @@ def associated(peer: Destination, calling: str, contexts: Sequence[tuple[str, st
         ae.add_requested_context(sop_class, syntax)
     caller = _over_tls(peer)
     opened = [(evt.EVT_CONN_OPEN, act) for act in (functools.partial(_limit, timeout_s=timeout_s), use_poll, _take_turns)]
+    roles = [build_role(sop_class, scp_role=True) for sop_class in served]
     try:
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[*opened, *handlers],
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[*opened, *handlers], ext_neg=roles,
                                    tls_args=caller and (caller, peer.host))
     except Exception as error:
         raise UnreachableError(f"{called(peer)} cannot be called: {error}.") from error

@@ -19,6 +19,7 @@ from node.errors import BetzError, DeliveryError, RefusedError
 from node.machine import memory_gib, places_of, sentence_of
 from node.permissions import check_permissions
 from node.query import images_of
+from node.retrieval import archive_to
 from node.service import is_running
 from node.settings import Destination, Settings
 
@@ -145,16 +146,31 @@ def _destination(settings: Settings, peer: Destination) -> str:
         channel_to(peer, settings.listener.ae_title, ECHO_TIMEOUT_S).check()
     except DeliveryError as error:
         raise BetzError(f"destination {peer.name}: {error}") from None
+    more = _priors(settings, peer) if peer.name == settings.priors.archive else ""
     if peer.url:
-        return f"destination {peer.name}: answers at {peer.url}"
+        return f"destination {peer.name}: answers at {peer.url}{more}"
     known = settings.listener.accept
     if peer.commitment and known and peer.ae_title not in {one.ae_title for one in known}:
         raise BetzError(f"destination {peer.name}: it is asked for storage commitment, but may not call the node to report; "
                         f"list {peer.ae_title} under [[listener.accept]]")
     if peer.name != settings.study.ask:
-        return f"destination {peer.name}: answers C-ECHO"
+        return f"destination {peer.name}: answers C-ECHO{more}"
     try:
         images_of(peer, settings.listener.ae_title, _NO_STUDY, ECHO_TIMEOUT_S)
     except DeliveryError as error:
         raise BetzError(f"destination {peer.name}: [study] ask names it, and it cannot be asked for images: {error}") from None
-    return f"destination {peer.name}: answers C-ECHO, and can be asked for images"
+    return f"destination {peer.name}: answers C-ECHO, and can be asked for images{more}"
+
+
+def _priors(settings: Settings, peer: Destination) -> str:
+    """Whether it can be asked for earlier examinations; nothing is asked that would disclose a patient."""
+    try:
+        archive_to(peer, settings.listener.ae_title, ECHO_TIMEOUT_S).check_offer(_NO_STUDY)
+    except DeliveryError as error:
+        what = "[priors] archive names it, and it cannot be asked for earlier examinations"
+        raise BetzError(f"destination {peer.name}: {what}: {error}") from None
+    known = settings.listener.accept
+    if peer.retrieve == "move" and known and peer.ae_title not in {one.ae_title for one in known}:
+        raise BetzError(f"destination {peer.name}: [priors] archive names it, but it may not call the node to send by C-MOVE; "
+                        f"list {peer.ae_title} under [[listener.accept]]")
+    return ", and can be asked for earlier examinations"

@@ -67,12 +67,15 @@ def _parser() -> argparse.ArgumentParser:
 
     command("serve", _serve, "run the node: receive, analyse, send")
     one = command("process", _process, "analyse a folder of DICOM files, without a network")
-    one.add_argument("folder", type=Path, metavar="FOLDER")
+    one.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of several, all of one patient, that of the latest "
+                     "examination is analysed, and its report names the others")
     one.add_argument("--out", type=Path, required=True, help="where the objects and report.json go")
     one.add_argument("--nifti", action="store_true", help="also every mask and map, in OUT/nifti")
     one.add_argument("--earlier", type=Path, metavar="FOLDER", help="an earlier answer that this one replaces: its reports are named")
     one.add_argument("--failed", type=unpacked, metavar="REASON", help=argparse.SUPPRESS)
     one.add_argument("--missing", type=unpacked, metavar="SENTENCE", help=argparse.SUPPRESS)
+    one.add_argument("--prior", type=Path, action="append", default=[], metavar="FOLDER", help=argparse.SUPPRESS)
+    one.add_argument("--told", type=unpacked, action="append", default=[], metavar="SENTENCE", help=argparse.SUPPRESS)
     one = command("phantom", _phantom, "write a DICOM study with known anatomy and known findings, and truth.json", settings=False)
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     one.add_argument("--findings", metavar="NAME,…", help='what to plant; without it every finding of the head, with "none" a '
@@ -151,13 +154,15 @@ def _process(options: argparse.Namespace) -> None:
 
         die_with_parent()
         isolate()
-    settings, folder = _settings(options), _folder(options.folder)
+    settings, folders = _settings(options), [_folder(folder) for folder in options.folders]
+    from node.prior_folders import in_order
     from node.process import process_folder
 
+    *priors, folder = in_order(folders) if len(folders) > 1 else folders
     progress = _Progress()
     try:
         lines = process_folder(folder, options.out, settings, options.nifti, progress.step, failed=options.failed, earlier=options.earlier,
-                               missing=options.missing)
+                               missing=options.missing, priors=[*priors, *options.prior], told=options.told)
     finally:
         progress.end()
     _lines(lines)

@@ -13,16 +13,18 @@ from node.spool import is_uid
 _ELEMENT = struct.Struct("<HHL")
 _STORE_REQUEST, _STORE_RESPONSE, _NO_DATA_SET = b"\x01\x00", b"\x01\x80", b"\x01\x01"
 _SOP_CLASS, _COMMAND_FIELD, _MESSAGE_ID, _ANSWERED_ID, _DATA_SET, _STATUS, _SOP_INSTANCE = 0x2, 0x100, 0x110, 0x120, 0x800, 0x900, 0x1000
+_ORIGINATOR = 0x1030
 _WHOLE_COMMAND = 3  # the message control header of a command set's only fragment (PS3.8 E.2)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
-    """A C-STORE-RQ that announces a data set. `message_id` as two bytes, little endian."""
+    """A C-STORE-RQ that announces a data set. `message_id` as two bytes, little endian; `originator`: who asked for it by C-MOVE, or ""."""
 
     sop_class_uid: str
     sop_instance_uid: str
     message_id: bytes
+    originator: str = ""
 
 
 def store_request(command_set: bytes) -> StoreRequest | None:
@@ -39,7 +41,8 @@ def store_request(command_set: bytes) -> StoreRequest | None:
     sop_class, instance = (elements.get(one, b"").decode("ascii", "replace").rstrip("\0 ") for one in (_SOP_CLASS, _SOP_INSTANCE))
     message_id = elements.get(_MESSAGE_ID, b"")
     is_good = place == len(command_set) and len(message_id) == 2 and is_uid(sop_class) and is_uid(instance)
-    return StoreRequest(sop_class, instance, message_id) if is_good else None
+    originator = elements.get(_ORIGINATOR, b"").decode("ascii", "replace").strip("\0 ")
+    return StoreRequest(sop_class, instance, message_id, originator) if is_good else None
 
 
 def store_response(context: int, request: StoreRequest, status: int) -> bytes:

@@ -49,7 +49,20 @@ LOW = Code("385524004", "SCT", "Normal Range Lower Limit")
 HIGH = Code("371933006", "SCT", "Normal Range Upper Limit")
 PERCENTILE = Code("121415", "DCM", "Percentile Ranking of measurement")
 METHOD = Code("121423", "DCM", "Method Citation")
+ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")
+ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
+ITEM_NAME = Code("ITEM-NAME", PRIVATE_SCHEME, "Name of the measurement or finding")
+ITEM_LEVEL = Code("ITEM-LEVEL", PRIVATE_SCHEME, "Level of the structure")
+ITEM_GRADE = Code("ITEM-GRADE", PRIVATE_SCHEME, "Grade of the finding")
+POPULATION_NAME = Code("POPULATION-NAME", PRIVATE_SCHEME, "Name of the population")
+POPULATION_SIZE = Code("POPULATION-N", PRIVATE_SCHEME, "Number of people in the population")
+PERCENTILE_LOW = Code("PERCENTILE-LOW", PRIVATE_SCHEME, "Percentile ranking, lower limit at 95 % probability")
+PERCENTILE_HIGH = Code("PERCENTILE-HIGH", PRIVATE_SCHEME, "Percentile ranking, upper limit at 95 % probability")
+SERIES_ROLE = Code("SERIES-ROLE", PRIVATE_SCHEME, "Role of the series in the analysis")
+SCANNER = Code("SCANNER", PRIVATE_SCHEME, "Device of the acquisition, for comparison")
+PROTOCOL = Code("PROTOCOL", PRIVATE_SCHEME, "Physics of the acquisition, for comparison")
 CONCLUSION = Code("121077", "DCM", "Conclusion")
+COMPARISON = Code("18834-2", "LN", "Previous Findings")
 FINDINGS = Code("121070", "DCM", "Findings")
 FINDING = Code("121071", "DCM", "Finding")
 MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
@@ -74,7 +87,7 @@ PERCENT = Code("%", "UCUM", "Percent")
 
 _CM3 = Code("cm3", "UCUM", "cubic centimeter")
 _UM2_MS = Code("um2/ms", "UCUM", "um2/ms")
-_UNITS = {
+_UNITS = {  # of several with one code, the one that markers write comes first
     "1": NO_UNITS,
     "{ratio}": Code("{ratio}", "UCUM", "ratio"),
     "%": PERCENT,
@@ -84,8 +97,8 @@ _UNITS = {
     "ml": _CM3,
     "mL": _CM3,
     "cm3": _CM3,
-    "um2/ms": _UM2_MS,
     "10-3.mm2/s": _UM2_MS,
+    "um2/ms": _UM2_MS,
     "10*-3.mm2/s": _UM2_MS,
     "10⁻³ mm²/s": _UM2_MS,
     "mm2/s": Code("mm2/s", "UCUM", "mm2/s"),
@@ -131,6 +144,14 @@ def unit_code(unit: str) -> Code:
     if unit not in _UNITS:
         raise ValueError(f"the unit {unit!r} has no code in node/concepts.py")
     return _UNITS[unit]
+
+
+def unit_of(unit: Code) -> str:
+    """The unit as markers write it, from its code; ValueError for one that none of them has."""
+    found = next((name for name, one in _UNITS.items() if one.value == unit.value), None)
+    if found is None:
+        raise ValueError(f"no marker has the unit {unit.value}")
+    return found
 
 
 def unit_words(unit: str) -> str:

@@ -115,7 +115,7 @@ class Web:
         return outcome(response.status_code, _data_set(response), self.peer)
 
     @contextlib.contextmanager
-    def _client(self) -> Iterator:
+    def _client(self, at_most: int = ANSWER_AT_MOST_BYTES) -> Iterator:
         import requests
         from dicomweb_client.api import DICOMwebClient
 
@@ -129,7 +129,7 @@ class Web:
             session.verify = str(self.peer.authorities) if self.peer.authorities else True
             session.cert = tuple(str(file) for file in (self.peer.client_certificate, self.peer.client_key) if file) or None
             session.auth = _Credentials(self.peer)
-            client = DICOMwebClient(self.peer.url.rstrip("/"), session, timeout=self.timeout_s, callback=_bounded(self.timeout_s))
+            client = DICOMwebClient(self.peer.url.rstrip("/"), session, timeout=self.timeout_s, callback=_bounded(self.timeout_s, at_most))
             client.set_http_retry_params(False)
             yield client
 
@@ -213,7 +213,7 @@ def _store_encoded(client, data: bytes) -> Any:
     return client._http_post(client._get_studies_url(_Transaction.STORE), content, {"Content-Type": _MEDIA})
 
 
-def _bounded(limit_s: float) -> Callable:
+def _bounded(limit_s: float, at_most: int) -> Callable:
     """A hook that reads the body of a response, within a time and a size."""
     import requests
 
@@ -221,7 +221,7 @@ def _bounded(limit_s: float) -> Callable:
         end, body = time.monotonic() + limit_s, bytearray()
         while part := response.raw.read1(2**16, decode_content=True):
             body += part
-            if time.monotonic() > end or len(body) > ANSWER_AT_MOST_BYTES:
+            if time.monotonic() > end or len(body) > at_most:
                 response.close()
                 raise requests.exceptions.ReadTimeout("the answer has no end")
         if response.raw.length_remaining:

@@ -20,9 +20,10 @@ from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import _STORAGE_CLASSES, register_uid
 from pynetdicom.transport import RequestHandler
 
+from node.copies import Copies
 from node.errors import BetzError
 from node.log import log
-from node.reception import Reception, store
+from node.reception import REPORT, Reception, store
 from node.settings import Listener as Rules
 from node.settings import Settings
 from node.sockets import Socket
@@ -82,10 +83,11 @@ class Listener:
 
 
 def listen(settings: Settings, spool: Spool, on_stored: Callable[[str], None],
-           reports: tuple[str, list[tuple]] | None = None) -> Listener:
+           reports: tuple[str, list[tuple]] | None = None, copies: Copies | None = None) -> Listener:
     """Listen as the settings say. `on_stored` hears the study of every new instance, durable by then, before its sender hears 0000.
 
     `reports`: a SOP class that callers may use as its SCP, and its handlers, as `commitment.services` gives them.
+    `copies`: where what the node asks for by C-MOVE goes; None where it never does.
     """
     _quiet()
     allow_descriptors()
@@ -94,7 +96,9 @@ def listen(settings: Settings, spool: Spool, on_stored: Callable[[str], None],
     if reports:
         ae.add_supported_context(reports[0], scu_role=True, scp_role=True)
         handlers += reports[1]
-    place, handler = (rules.host, rules.port), _handler(spool, rules, on_stored)
+    if copies:
+        ae.add_supported_context(REPORT)
+    place, handler = (rules.host, rules.port), _handler(spool, rules, on_stored, copies)
     credentials = credentials_of(settings.tls) if settings.tls.is_on else None
     try:
         server = ae.make_server(place, evt_handlers=handlers, server_class=Server, request_handler=handler, rules=rules,
@@ -134,14 +138,14 @@ def _why_not(error: OSError, host: str, port: int, plain_port: int) -> str:
     return f"The node cannot listen on {host}, port {port}: {error.strerror or error}."
 
 
-def _handler(spool: Spool, rules: Rules, on_stored: Callable[[str], None]) -> type[RequestHandler]:
+def _handler(spool: Spool, rules: Rules, on_stored: Callable[[str], None], copies: Copies | None) -> type[RequestHandler]:
     class Handler(RequestHandler):
         def _create_association(self) -> Association:
             held, self.request = self.request
             association = super()._create_association()
             association.dul = UpperLayer(association, rules)
             association.set_socket(Socket(association, self.request, held, rules.pdu_timeout_s))
-            association.dimse = Reception(association, spool, int(rules.maximum_object_gib * 2**30), on_stored)
+            association.dimse = Reception(association, spool, int(rules.maximum_object_gib * 2**30), on_stored, copies)
             association._reactor_checkpoint = Checkpoint()
             association._reactor_checkpoint.set()
             association.bind(evt.EVT_FSM_TRANSITION, Checkpoint.stir_for)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from analysis.outcome import Finding, Measurement, Reference
+from analysis.outcome import Finding, Measurement, Outcome, Reference
 from analysis.words import say
 from node import concepts, wording
 from node.groups import Group
@@ -112,7 +112,13 @@ def _describe(item: Dataset, measurement: Measurement, outline: Outline, planes:
     """What highdicom has no argument for: the outline, the error in the unit of the value, the method, no reference."""
     from highdicom.sr import ContentSequence, CoordinatesForMeasurement
 
-    children = [CoordinatesForMeasurement("POLYLINE", outline.points, source_image(outline, planes)), *item.get("ContentSequence", ())]
+    outlined = CoordinatesForMeasurement("POLYLINE", outline.points, source_image(outline, planes))
+    item.ContentSequence = ContentSequence([outlined, *item.get("ContentSequence", ()), *_described(measurement, language)])
+
+
+def _described(measurement: Measurement, language: Language, outcome: Outcome | None = None) -> list[Dataset]:
+    """Name and level as `report.json` has them, the error in the unit of the value, the method, the population or that there is none."""
+    children = named(measurement, outcome)
     if measurement.uncertainty is not None:
         children.append(_num(concepts.UNCERTAINTY, measurement.uncertainty, concepts.unit_code(measurement.unit)))
     if measurement.method:
@@ -120,7 +126,42 @@ def _describe(item: Dataset, measurement: Measurement, outline: Outline, planes:
     if measurement.no_reference:
         sentence = say("No reference: {reason}", reason=measurement.no_reference)
         children.append(text(concepts.POPULATION, language(sentence), "HAS PROPERTIES"))
-    item.ContentSequence = ContentSequence(children)
+    return [*children, *(_population(measurement.reference) if measurement.reference else ())]
+
+
+def _population(reference: Reference) -> list[Dataset]:
+    """What no template has a place for: whose population it is, in words that stay the same, how large, and how sure the percentile is."""
+    return [
+        text(concepts.POPULATION_NAME, reference.population, "HAS PROPERTIES"),
+        _num(concepts.POPULATION_SIZE, reference.n, concepts.NO_UNITS),
+        _num(concepts.PERCENTILE_LOW, reference.percentile_low, concepts.PERCENT),
+        _num(concepts.PERCENTILE_HIGH, reference.percentile_high, concepts.PERCENT),
+    ]
+
+
+def named(one: Measurement | Finding, outcome: Outcome | None = None) -> list[Dataset]:
+    """What it is called, so that it can be read back: name and level, and of what stands in no group also the marker and its version."""
+    told = [(concepts.ITEM_NAME, one.name), (concepts.ITEM_LEVEL, one.level)]
+    told += [(concepts.ALGORITHM_NAME, outcome.marker), (concepts.ALGORITHM_VERSION, str(outcome.version))] if outcome else []
+    return [text(name, value, "HAS CONCEPT MOD") for name, value in told if value]
+
+
+def number_item(measurement: Measurement, outcome: Outcome, language: Language) -> Dataset:
+    """A number that has no place in the images, as a property of the sentence that says it."""
+    from highdicom.sr import ContentSequence, NumContentItem
+
+    item = NumContentItem(concepts.code(measurement.quantity), measurement.value, concepts.unit_code(measurement.unit),
+                          relationship_type="HAS PROPERTIES")
+    properties = _properties(measurement.reference, measurement.unit, language) if measurement.reference else ()
+    sided = [_laterality(measurement.side)] if measurement.side else []
+    item.ContentSequence = ContentSequence([*sided, *_described(measurement, language, outcome), *properties])
+    return item
+
+
+def _laterality(side: str) -> Dataset:
+    from highdicom.sr import CodeContentItem
+
+    return CodeContentItem(concepts.LATERALITY, concepts.SIDES[side], relationship_type="HAS CONCEPT MOD")
 
 
 def _num(name: object, value: float, unit: object) -> object:
@@ -136,23 +177,21 @@ def text(name: object, value: str, relationship: str = "CONTAINS") -> Dataset:
     return TextContentItem(name, value, relationship_type=relationship)
 
 
-def finding_item(finding: Finding, language: Language) -> Dataset:
-    """What was looked for, as a code: present, absent, undetermined or not done; with the reason."""
+def finding_item(finding: Finding, language: Language, outcome: Outcome | None = None) -> Dataset:
+    """What was looked for, as a code: present, absent, undetermined or not done; with the reason. `outcome`: of what stands in no group."""
     from highdicom.sr import CodeContentItem, ContentSequence
 
     item = CodeContentItem(concepts.code(finding.concept), concepts.VERDICTS[finding.value], relationship_type="CONTAINS")
-    children = []
-    if finding.side:
-        children.append(CodeContentItem(concepts.LATERALITY, concepts.SIDES[finding.side], relationship_type="HAS CONCEPT MOD"))
+    children = [*([_laterality(finding.side)] if finding.side else []), *named(finding, outcome)]
     if finding.level:
         children.append(text(concepts.COMMENT, language(concepts.level_words(finding.level)), "HAS PROPERTIES"))
     if finding.grade is not None:
         children.append(text(concepts.COMMENT, language(say("Grade {grade}", grade=finding.grade)), "HAS PROPERTIES"))
+        children.append(_num(concepts.ITEM_GRADE, finding.grade, concepts.NO_UNITS))
     if finding.reason:
         name = concepts.NOT_ASSESSED if finding.value == "not assessed" else concepts.COMMENT
         children.append(text(name, language(finding.reason), "HAS PROPERTIES"))
     if finding.accuracy:
         children.append(text(concepts.COMMENT, language(finding.accuracy.words), "HAS PROPERTIES"))
-    if children:
-        item.ContentSequence = ContentSequence(children)
+    item.ContentSequence = ContentSequence(children)
     return item

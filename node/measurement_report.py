@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from pydicom.dataset import Dataset
 
 from analysis.outcome import FAILED, Finding, Measurement, Outcome
-from analysis.report import LIMITS, Report
+from analysis.report import LIMITS, Report, SeriesNote
 from analysis.volume import Image
 from analysis.words import joined, say
 from node import concepts, wording
 from node.groups import Group, groups_of
 from node.language import Language
-from node.measurement_group import finding_item, measurement_group, text
+from node.measurement_group import finding_item, measurement_group, number_item, text
 from node.names import words
 from node.outline import Outline, outline_of
 from node.planes import Planes, planes_of
@@ -50,7 +50,7 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
         title=concepts.MEASUREMENT_REPORT,
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(concepts.language_code(provenance.language)),
     )
-    content[0].ContentSequence.append(_image_library(planes))
+    content[0].ContentSequence.append(_image_library(planes, report))
     content[0].ContentSequence.append(_evaluations(report, loose, provenance.language))
     evidence = _evidence(planes, groups, outlines, segs)
     ds = Comprehensive3DSR(
@@ -112,18 +112,27 @@ def _evaluations(report: Report, loose: Sequence[tuple[Outcome, Measurement | Fi
     container = ContainerContentItem(concepts.EVALUATIONS, relationship_type="CONTAINS")
     items = [text(concepts.SUMMARY, language(sentence)) for sentence in report.summary]
     items += [text(concepts.SUPPORT, language(sentence)) for sentence in wording.support_lines(report)]
-    for _, one in loose:
-        is_finding = isinstance(one, Finding)
-        items.append(finding_item(one, language) if is_finding else text(concepts.COMMENT, language(wording.measurement_line(one))))
+    items += [_loose(outcome, one, language) for outcome, one in loose]
     items += [text(concepts.NOT_ASSESSED, language(sentence)) for sentence in wording.not_assessed_lines(report)]
-    items += [text(concepts.COMMENT, language(sentence)) for sentence in report.problems]
+    items += [text(concepts.COMMENT, language(sentence)) for sentence in (*report.problems, *wording.earlier_lines(report))]
     items += [text(concepts.LIMIT, language(sentence)) for sentence in LIMITS]
     container.ContentSequence = ContentSequence(items)
     return container
 
 
-def _image_library(planes: Mapping[str, Planes]) -> Dataset:
-    """One image of every series that was measured on, as TID 1600 wants it: its descriptors would say again what its header says."""
+def _loose(outcome: Outcome, one: Measurement | Finding, language: Language) -> Dataset:
+    """A finding as its code, a number as a sentence that carries it: a viewer looks for an outline under every number of a group."""
+    from highdicom.sr import ContentSequence
+
+    if isinstance(one, Finding):
+        return finding_item(one, language, outcome)
+    sentence = text(concepts.COMMENT, language(wording.measurement_line(one)))
+    sentence.ContentSequence = ContentSequence([number_item(one, outcome, language)])
+    return sentence
+
+
+def _image_library(planes: Mapping[str, Planes], report: Report) -> Dataset:
+    """One image of every series that was measured on, as TID 1600 wants it, with what a later examination has to compare itself with."""
     from highdicom.sr import CodeContentItem, ContainerContentItem, ContentSequence, ImageContentItem
 
     library = ContainerContentItem(concepts.IMAGE_LIBRARY, relationship_type="CONTAINS")
@@ -132,9 +141,16 @@ def _image_library(planes: Mapping[str, Planes]) -> Dataset:
     for one in planes.values():
         header = one.header(one.places[0])
         items.append(ImageContentItem(concepts.SOURCE, header.SOPClassUID, header.SOPInstanceUID, relationship_type="CONTAINS"))
+        items[-1].ContentSequence = ContentSequence(_acquired(one.role, report.series_with(one.role)))
     group.ContentSequence = ContentSequence(items)
     library.ContentSequence = ContentSequence([group])
     return library
+
+
+def _acquired(role: str, note: SeriesNote | None) -> list[Dataset]:
+    """The role of a series, its device and its physics."""
+    told = ((concepts.SERIES_ROLE, role), (concepts.SCANNER, note and note.scanner), (concepts.PROTOCOL, note and note.protocol))
+    return [text(name, value, "HAS ACQ CONTEXT") for name, value in told if value]
 
 
 def _evidence(planes: Mapping[str, Planes], groups: Sequence[Group], outlines: Sequence[Outline], segs: Sequence[Dataset]) -> list[Dataset]:

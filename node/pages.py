@@ -28,6 +28,7 @@ from node.paper import CONTENT_WIDTH, FILL, HEADLINE, INK, RULE, SOFT, STYLES, W
 from node.plots import PlotChart
 from node.provenance import Provenance
 from node.value_table import VERDICTS, by_name, marker_table
+from node.wording import earlier_lines
 
 PICTURES_MOST_HIGH, TWO_ROWS_MOST_HIGH, BESIDE_PROFILES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 172.0, 158.0, 110.0
 OVERVIEWS = 5  # in a row
@@ -117,7 +118,8 @@ def _summary(paper: Paper, report: Report) -> list[Flowable]:
     story = _heading(paper, say("Summary"))
     if report.not_analysed:
         story.append(paper.bold(say("Not analysed:"), report.not_analysed))
-    return [*story, *(paper.paragraph(sentence, "bullet", bullet="•") for sentence in report.summary)]
+    story += [paper.paragraph(sentence, "bullet", bullet="•") for sentence in report.summary]
+    return [*story, *(paper.paragraph(line, "soft") for line in earlier_lines(report))]
 
 
 def _support(paper: Paper, support: Support | None) -> list[Flowable]:

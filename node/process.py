@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,11 +33,13 @@ from node.errors import StudyError
 from node.language import Language
 from node.norms import norms_for
 from node.paradigms import with_paradigms
+from node.prior_folders import earlier_in
 from node.provenance import Provenance
 from node.roles import Decision, choose, decide, with_choice
 from node.settings import Settings
 from node.spool import is_uid
 from node.study import Series, Study, check_one_patient, patient_of, read_studies
+from node.wording import earlier_lines
 
 PROBLEMS_AT_MOST = 10
 # roles of which all series are used: module, how one series is read, how they are put together
@@ -45,6 +47,14 @@ COLLECTIONS = {"mrs": ("node.spectra", "spectrum_of", "gathered"), "bold": ("nod
 OF_IMAGES = "image_quality"  # says how good the images are, and nothing of the patient
 
 Watch = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class History:
+    """Folders of earlier examinations, and sentences on those that could not be had."""
+
+    folders: Sequence[Path] = ()
+    told: Sequence[str] = ()
 
 
 def silent(step: str) -> None:
@@ -243,25 +253,29 @@ def process_folder(
     failed: str | None = None,
     earlier: Path | None = None,
     missing: str | None = None,
+    priors: Sequence[Path] = (),
+    told: Sequence[str] = (),
 ) -> list[str]:
     """Answer the study, or each study, of a folder into OUT: the objects, report.json, and with `nifti` every mask and map.
 
     Several studies get a folder each, named by their UID. `failed`: the reason why the analysis ended; then the answer says that, and
     nothing is measured. `earlier`: an answer that this one replaces, whose reports the new ones name. `missing`: what had not come of the
-    one study when its analysis began; its report says so. Returns lines for a person. OUT
-    appears whole or not at all; an older answer in it is replaced.
+    one study when its analysis began; its report says so. `priors`: folders of earlier examinations, which the report names; `told`: what
+    is to be said of others, in sentences. Returns lines for a person. OUT appears whole or not at all; an older answer in it is replaced.
     """
     out, made_at = out.resolve(), made_at or datetime.now().astimezone()
     studies, problems = _studies(folder)
     if missing and len(studies) == 1:
         studies = [replace(studies[0], problems=(missing, *studies[0].problems))]
     places = [out] if len(studies) == 1 else [out / study.study_instance_uid for study in studies]
-    check_apart(folder, out)
+    for source in (folder, *priors):
+        check_apart(source, out)
     check_free(out, len(studies))
     lines, refused = list(problems), []
     for study, place in zip(studies, places, strict=True):
         try:
-            lines += [*study.problems, *_process_into(study, place, settings, nifti, watch, made_at, failed, earlier)]
+            history = History(priors, told)
+            lines += [*study.problems, *_process_into(study, place, settings, nifti, watch, made_at, failed, earlier, history)]
         except StudyError as error:
             if len(studies) == 1:
                 raise
@@ -286,8 +300,9 @@ def _studies(folder: Path) -> tuple[list[Study], list[str]]:
 
 
 def _process_into(
-    study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None, earlier: Path | None
-) -> list[str]:
+    study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None, earlier: Path | None,
+    priors: History,
+) -> list[str]:  # fmt: skip
     provenance = replace(provenance_of(study, settings, made_at), earlier=headers_of(earlier, study.study_instance_uid))
     partial = out.with_name(f".{out.name}.partial")
     try:
@@ -295,6 +310,8 @@ def _process_into(
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
+        found, notes = earlier_in(priors.folders, study.header)
+        report = replace(report, earlier=found, earlier_notes=(*priors.told, *notes))
         watch("writing the report")
         objects = answer(report, images, provenance, settings)
         with writing(out):
@@ -310,6 +327,7 @@ def _process_into(
 def lines_of(report: Report, objects: list[Dataset], out: Path) -> list[str]:
     """One line per marker, and where the answer is."""
     lines = [f"{outcome.marker}: {outcome.outcome}" + (f", {outcome.reason}" if outcome.reason else "") for outcome in report.outcomes]
+    lines += earlier_lines(report)
     if report.not_analysed:
         lines.append(f"Not analysed: {report.not_analysed}")
     return [*lines, f"{len(objects)} objects and report.json in {out}"]

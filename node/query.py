@@ -1,4 +1,4 @@
-"""Query as its user (PS3.4 C): which objects of a study a peer has, and how many, by C-FIND in the Study Root model."""
+"""Query as its user (PS3.4 C): what a peer has of a patient and of a study, and how many objects, by C-FIND in the Study Root model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from node.errors import DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+MATCHES_AT_MOST = 100_000
 _PENDING = (0xFF00, 0xFF01)
 
 
@@ -30,6 +31,12 @@ def images_of(peer: Destination, calling: str, study: str, timeout_s: float) -> 
         stated = {str(match.get("SeriesInstanceUID")): match.get("NumberOfSeriesRelatedInstances") for match in found}
         return {series: int(count) if count not in (None, "") else len(_objects(association, study, series))
                 for series, count in stated.items()}
+
+
+def matches_of(peer: Destination, calling: str, level: str, keys: dict[str, str], timeout_s: float) -> list:
+    """The matches of one query at STUDY or SERIES level, as data sets; errors as `objects_of`."""
+    with _asked(peer, calling, timeout_s) as association:
+        return _find(association, level, keys)
 
 
 @contextmanager
@@ -61,6 +68,9 @@ def _find(association, level: str, keys: dict[str, str]) -> list:
                 raise DeliveryError(f"the peer did not answer C-FIND: status {answer.Status:04X}")
             if match is not None:
                 found.append(match)
+            if len(found) > MATCHES_AT_MOST:
+                association.abort()
+                raise DeliveryError(f"the peer found more than {MATCHES_AT_MOST} matches")
     except (RuntimeError, ValueError) as error:
         raise UnreachableError("The connection was lost.") from error
     return found

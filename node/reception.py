@@ -25,13 +25,15 @@ from pynetdicom.sop_class import uid_to_service_class
 
 from node.arrivals import Arrivals
 from node.command_set import StoreRequest, store_request, store_response
+from node.copies import NOT_AUTHORIZED, Copies
 from node.errors import SpoolError
 from node.incoming import Part
 from node.log import log, uid_in_log, unforeseen
 from node.spool import CANNOT_UNDERSTAND, Placed, Spool
 from node.upper_layer import INVALID_VALUE
 
-PROCESSING_FAILURE = 0x0110
+PROCESSING_FAILURE, NOT_SUPPORTED = 0x0110, 0x0122
+REPORT = "1.2.840.10008.5.1.4.1.1.88.34"  # Comprehensive 3D SR
 IN_MEMORY_AT_MOST = 2**20  # bytes of a command set, and of a data set that is not stored
 _COMMAND, _LAST = 1, 2  # bits of the message control header (PS3.8 E.2)
 _VALUE = struct.Struct(">LBB")
@@ -51,11 +53,14 @@ class Incoming:
 class Reception(DIMSEServiceProvider):
     """The DIMSE service provider of the library, bounded, and with a shorter way for C-STORE.
 
-    `on_stored` hears the study of every new instance.
+    `on_stored` hears the study of every new instance. What comes because the node itself asked for it by C-MOVE goes to the `copies`, and
+    is no new study; coded reports come in no other way.
     """
 
-    def __init__(self, association: Association, spool: Spool, object_at_most: int, on_stored: Callable[[str], None]) -> None:
+    def __init__(self, association: Association, spool: Spool, object_at_most: int, on_stored: Callable[[str], None],
+                 copies: Copies | None = None) -> None:
         super().__init__(association)
+        self.copies = copies
         self.spool, self.object_at_most, self.on_stored = spool, object_at_most, on_stored
         self.counts: Counter[Placed] = Counter()
         self.arrivals = Arrivals(association.requestor, spool)
@@ -118,7 +123,7 @@ class Reception(DIMSEServiceProvider):
         incoming, self._incoming = self._incoming, None
         self.is_storing = True
         try:
-            status = keep(self, incoming.part, incoming.request.sop_instance_uid)
+            status = keep(self, incoming.part, incoming.request.sop_instance_uid, incoming.request.originator)
             self.dul.socket.send(store_response(incoming.context, incoming.request, status))
         finally:
             self.dul.restart_idle_timer()
@@ -175,6 +180,18 @@ class Reception(DIMSEServiceProvider):
             self._parts.append(part)
             self.drop(but=3)  # received, waiting, served: an older one came with a request that the library answered itself
 
+    def place_of(self, part: Part, originator: str) -> Spool:
+        """Where an object belongs; SpoolError where nowhere. `originator`: who asked for it by C-MOVE; some archives name themselves."""
+        if self.copies and originator and self.copies.wants(part):
+            return self.copies
+        if self.copies and originator == self.assoc.acceptor.ae_title:
+            part.close()
+            raise SpoolError("Nobody asked for an object of this study.", NOT_AUTHORIZED)
+        if part.sop_class_uid == REPORT:
+            part.close()
+            raise SpoolError("A report comes only when the node asked for it.", NOT_SUPPORTED)
+        return self.spool
+
     def claim(self, part: Part) -> bool:
         """Take a part out of those that go with the association; False where it went already."""
         with suppress(ValueError):
@@ -220,13 +237,14 @@ def store(event: evt.Event) -> int:
         return CANNOT_UNDERSTAND
     if not reception.claim(part):
         return PROCESSING_FAILURE  # the association is over, nobody hears it
-    return keep(reception, part, instance)
+    return keep(reception, part, instance, str(event.request.MoveOriginatorApplicationEntityTitle or "").strip())
 
 
-def keep(reception: Reception, part: Part, instance: str) -> int:
-    """Put an instance that is all there into the spool, durably; the status that its sender hears."""
+def keep(reception: Reception, part: Part, instance: str, originator: str = "") -> int:
+    """Put an instance that is all there into its place, durably; the status that its sender hears."""
     try:
-        stored = reception.spool.commit(part)
+        place = reception.place_of(part, originator)
+        stored = place.commit(part)
     except SpoolError as error:
         _refused(reception, instance, error.status, str(error))
         return error.status
@@ -234,6 +252,8 @@ def keep(reception: Reception, part: Part, instance: str) -> int:
         part.close()
         _refused(reception, instance, PROCESSING_FAILURE, f"the node failed ({unforeseen(error)})")
         return PROCESSING_FAILURE
+    if place is not reception.spool:
+        return 0x0000  # whoever asked for it tells of it
     reception.counts[stored.placed] += 1
     reception.arrivals.add(stored, part.sop_class_uid)
     if stored.placed is Placed.NEW:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from analysis.earlier import Earlier
 from analysis.outcome import Finding, Gap, Measurement, Outcome, Profile
 from analysis.report import Report, SeriesNote
 from analysis.sentence import sentence_of
@@ -31,9 +32,16 @@ def report_json(report: Report, objects: Mapping[str, Dataset]) -> dict[str, Any
         "support": _support(report.support) if report.support else None,
         "sequences": [_sequence(row) for row in report.sequences],
         "problems": list(report.problems),
+        "earlier": {"examinations": [_earlier(one) for one in report.earlier], "notes": list(report.earlier_notes)},
         "objects": [_object(name, ds) for name, ds in objects.items()],
         "seconds": round(report.seconds, 1),
     }
+
+
+def _earlier(one: Earlier) -> dict[str, Any]:
+    """An earlier examination that was found: its report, how many values that holds, and how many of its series are at hand."""
+    said = {"study_instance_uid": one.study_instance_uid, "date": one.day, "sop_instance_uid": one.sop_instance_uid}
+    return {**said, "values": one.values, "series": one.series}
 
 
 def _sequence(row: Row) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from node import audit_trail, permissions
 from node.audit_transport import sending
 from node.clock_jumps import ClockJumps
 from node.commitment import services
+from node.copies import Copies
 from node.errors import BetzError
 from node.isolation import why_not
 from node.journal import Journal
@@ -27,6 +28,7 @@ from node.lock import is_held
 from node.log import log
 from node.memory import keep_for_good, one_heap
 from node.outbox import Outbox
+from node.priors import PriorStage
 from node.purge import Purge
 from node.readiness import Readiness, look_in_child
 from node.sender import Sender
@@ -51,14 +53,18 @@ def serve(settings: Settings, stop: threading.Event | None = None, started: Call
         if swept:
             log("swept", objects=swept, reason="half received when an earlier node ended; their senders never heard success")
         readiness = Readiness(settings, journal, spool, outbox, look_in_child())
-        executor = in_child(settings, settings.storage.folder / "log", readiness.missing)
+        copies = Copies(settings.storage.folder, settings.storage.minimum_free_gib)
+        copies.sweep()
+        copies.expect_nothing()
+        executor = in_child(settings, settings.storage.folder / "log", readiness.missing, PriorStage(settings, copies))
         worker = Worker(settings, journal, spool, outbox, *executor, allows=readiness.allows)
         jumps = ClockJumps(journal)
         senders = [Sender(settings, peer, journal, spool, outbox, follow=jumps.follow) for peer in settings.destination]
         worker.sweep()
         worker.recover()
         reports = services(lambda report, title: any(sender.hear(report, title) for sender in senders))
-        listener = listen(settings, spool, journal.stored, reports)
+        moved = any(peer.name == settings.priors.archive and not peer.url and peer.retrieve != "get" for peer in settings.destination)
+        listener = listen(settings, spool, journal.stored, reports, copies if moved else None)
         served = (worker, readiness, Purge(settings, journal, spool, outbox), *senders)
         threads = [threading.Thread(target=one.serve, args=(stop,), name=type(one).__name__) for one in served]
         for thread in threads:

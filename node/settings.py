@@ -84,6 +84,23 @@ class StudyRules:
 
 
 @dataclass(frozen=True)
+class Priors:
+    """Where the node looks for earlier examinations of a patient, before it analyses a new one.
+
+    `archive`: the name of a destination that is asked, "" for none: then none is looked for. Asked for are our own reports of the last
+    `years_back`, the latest `most` of them; with `analyse_unread` also the images of MR studies that have no such report. All of it ends
+    after `wait_s`. Copies of what came are removed when they were not used for `keep_days`, 0 for never.
+    """
+
+    archive: str = ""
+    years_back: float = 10.0
+    most: int = 8
+    wait_s: float = 60.0
+    analyse_unread: bool = False
+    keep_days: float = 30.0
+
+
+@dataclass(frozen=True)
 class Worker:
     """What one analysis may use."""
 
@@ -158,7 +175,8 @@ class Destination:
     `commitment`: it is asked to commit itself to keep them (PS3.4 J). `query`: a C-FIND that finds them is the proof, alone, or where the
     peer does not offer storage commitment. With `url` it is a DICOMweb service (PS3.18) instead, and what follows it is for that alone.
     `tls`: it is called over TLS; `certificate` is the name or the SHA-256 fingerprint that its certificate must have, empty for the name of
-    `host`. `shown`: what the node shows of itself, from [tls].
+    `host`. `shown`: what the node shows of itself, from [tls]. `retrieve`: how earlier examinations come from it, "get" (C-GET), "move"
+    (C-MOVE to the node), or "" for the first of the two that it offers; a DICOMweb service gives them by WADO-RS.
     """
 
     name: str
@@ -170,6 +188,7 @@ class Destination:
     tls: bool = False
     certificate: str = ""
     shown: Tls | None = field(default=None, metadata={"is_no_key": True})
+    retrieve: str = ""
     url: str = ""
     authorities: Path | None = None
     client_certificate: Path | None = None
@@ -207,6 +226,7 @@ class Settings:
     listener: Listener = Listener()
     tls: Tls = Tls()
     study: StudyRules = StudyRules()
+    priors: Priors = Priors()
     worker: Worker = Worker()
     sender: Sender = Sender()
     storage: Storage = field(default_factory=Storage)

@@ -17,17 +17,31 @@ from typing import Any, get_type_hints
 from node.errors import SettingsError
 from node.language import LANGUAGES
 from node.paradigms import task_problem
-from node.settings import Accept, Audit, Destination, Listener, Results, Sender, Settings, Storage, StudyRules, Task, Tls, Worker
+from node.settings import (
+    Accept,
+    Audit,
+    Destination,
+    Listener,
+    Priors,
+    Results,
+    Sender,
+    Settings,
+    Storage,
+    StudyRules,
+    Task,
+    Tls,
+    Worker,
+)
 from node.tls_settings import fingerprint_in, trust_problem
 from node.web_address import address_problem, is_loopback
 
 _TABLES = {
-    "listener": Listener, "tls": Tls, "study": StudyRules, "worker": Worker, "sender": Sender, "storage": Storage, "results": Results,
-    "audit": Audit,
+    "listener": Listener, "tls": Tls, "study": StudyRules, "priors": Priors, "worker": Worker, "sender": Sender, "storage": Storage,
+    "results": Results, "audit": Audit,
 }  # fmt: skip
 _LISTS = {"listener.accept": Accept, "destination": Destination, "task": Task}
 _NAMES = {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false", Path: "a path in quotes"}
-_MAY_BE_EMPTY = ("institution", "ask", "certificate")
+_MAY_BE_EMPTY = ("institution", "ask", "archive", "retrieve", "certificate")
 _RANGES = {
     "port": (0, 65535), "max_pdu": (4096, 2**20), "associations_at_once": (1, 500), "associations_per_address": (1, 500),
     "connections_at_once": (1, 50000), "connections_per_address": (1, 50000), "maximum_object_gib": (0.001, 1024),
@@ -37,6 +51,7 @@ _RANGES = {
     "retry_first_s": (0.01, 86400), "retry_maximum_s": (0.01, 604800), "give_up_h": (0.01, 8760), "minimum_free_gib": (0, 100000),
     "maximum_gib": (0.001, 1024), "keep_days": (0, 36500),
     "plain_port": (0, 65535), "warn_days": (0, 3650), "rest_s": (1, 600), "task_s": (1, 600),
+    "years_back": (0, 120), "most": (1, 100), "wait_s": (1, 3600),
 }
 
 
@@ -117,6 +132,8 @@ def _bad_text(key: str, value: str) -> str | None:
         return "a SHA-256 fingerprint has 64 hexadecimal digits, in pairs with colons or without"
     if key == "profile" and value not in ("b.12", "b.13"):
         return 'there is "b.12" and "b.13"'
+    if key == "retrieve" and value not in ("", "get", "move"):
+        return 'there is "get", "move", and "" for the first of them that the peer offers'
     return None if value.strip() or key in _MAY_BE_EMPTY else "it must not be empty"
 
 
@@ -148,6 +165,8 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError(f"[results] language is {settings.results.language!r}; there is {known}.")
     names = [peer.name for peer in settings.destination]
     _check_study(settings.study, [peer.name for peer in settings.destination if not peer.url])
+    if settings.priors.archive and settings.priors.archive not in names:
+        raise SettingsError(f"[priors] archive is {settings.priors.archive!r}; it must be the name of a [[destination]].")
     for name in names:
         if names.count(name) > 1:
             raise SettingsError(f"two destinations have the name {name!r}; each needs its own.")

@@ -81,6 +81,7 @@ def _sections(report: Report, language: Language) -> list[Dataset]:
         _section(concepts.NOT_ASSESSED, concepts.COMMENT, wording.not_assessed_lines(report), language),
         _section(concepts.COMMENT, concepts.COMMENT, comments, language),
         _section(concepts.IMAGE_LIBRARY, concepts.COMMENT, series, language),
+        _section(concepts.COMPARISON, concepts.COMMENT, wording.earlier_lines(report), language),
         _section(concepts.LIMIT, concepts.LIMIT, LIMITS, language),
     ]
     return [section for section in sections if section is not None]

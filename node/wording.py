@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable
 
+from analysis.earlier import Earlier
 from analysis.outcome import FAILED, MEASURED, Finding, Gap, Measurement, Outcome, Reference
 from analysis.report import Report, SeriesNote
 from analysis.support import line_words, together_words
@@ -182,3 +183,16 @@ def support_lines(report: Report) -> list[Words]:
         return []
     lines = [line_words(line) for line in report.support.lines]
     return [*lines, together_words(report.support.together)] if report.support.together else lines
+
+
+def earlier_lines(report: Report) -> list[str]:
+    """Which earlier examinations there are, and what of them could not be had; none where nobody asked for any."""
+    named = [_earlier(one) for one in report.earlier]
+    found = [say("Earlier examinations: {examinations}.", examinations=joined(named))] if named else []
+    return [*found, *report.earlier_notes]
+
+
+def _earlier(one: Earlier) -> Words:
+    if one.sop_instance_uid:
+        return say("{day} (report read, {count} values)", day=Name(one.day), count=one.values)
+    return say("{day} (images of {count} series, no report)", day=Name(one.day), count=one.series)

@@ -28,6 +28,7 @@ from node.journal import Journal
 from node.log import log, unforeseen
 from node.machine import memory_gib, places_of
 from node.outbox import Answer, Outbox
+from node.priors import Found
 from node.quiet import Quiet
 from node.records import READY, RECEIVING, RUNNING, StudyRow
 from node.rounds import rounds
@@ -228,8 +229,13 @@ def pause_s(attempts: int) -> float:
     return 10.0 * 6.0 ** (attempts - 1) if attempts > 0 else 0.0
 
 
-def in_child(settings: Settings, logs: Path, missing: Callable[[str], str] = lambda study: "") -> tuple[Submit, AnswerFailure]:
-    """The executor of this machine: the command `betz process` in a child process. `missing`: a sentence on what a study lacks, or ""."""
+def in_child(settings: Settings, logs: Path, missing: Callable[[str], str] = lambda study: "",
+             priors: Callable[[Path, Path, Callable[[], bool]], Found] = lambda study, scratch, stopped: Found(),
+             ) -> tuple[Submit, AnswerFailure]:  # fmt: skip
+    """The executor of this machine: the command `betz process` in a child process.
+
+    `missing`: a sentence on what a study lacks, or ""; `priors`: the earlier examinations of its patient, which are looked for first.
+    """
     memory_limit_gib = places_of(settings.worker, memory_gib()).limit_gib
     limits = Limits(settings.worker.time_limit_s, memory_limit_gib)
 
@@ -240,7 +246,10 @@ def in_child(settings: Settings, logs: Path, missing: Callable[[str], str] = lam
         return [sys.executable, "-m", "node.command", "process", str(study), "--out", str(out), *source, *replaced, *lacking]
 
     def submit(study: Path, out: Path, earlier: Path | None, stopped: Callable[[], bool]) -> None:
-        run_child(command(study, out, earlier), limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
+        found = priors(study, out.parent, stopped)
+        more = [word for folder in found.folders for word in ("--prior", folder)]
+        more += [word for sentence in found.said for word in ("--told", packed(sentence))]
+        run_child([*command(study, out, earlier), *more], limits, logs / f"{study.name}.txt", stopped, scratch=out.parent)
 
     def answer_failure(study: Path, out: Path, earlier: Path | None, reason: str, stopped: Callable[[], bool]) -> None:
         shorter = Limits(min(FAILURE_TIME_S, limits.time_s), limits.memory_gib)

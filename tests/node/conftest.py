@@ -253,6 +253,12 @@ def scanner() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def archive_peer() -> ModuleType:
+    """The module `archive_peer` beside this file."""
+    return _beside("archive_peer")
+
+
+@pytest.fixture(scope="session")
 def dicomweb_service() -> ModuleType:
     """The module `dicomweb_service` beside this file."""
     return _beside("dicomweb_service")

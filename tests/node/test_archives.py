@@ -78,6 +78,45 @@ def test_an_archive_proves_what_it_got_and_gets_what_it_lacks(archive, answers, 
     assert {line["file"] for line in waits} == {said["never_sent"]}
 
 
+@pytest.fixture(scope="module")
+def history(scanner, result_study, tmp_path_factory) -> tuple[Path, Path]:
+    """The answers to two examinations of one patient and the images of a third, in one folder; the images of a new one in another."""
+    folder = tmp_path_factory.mktemp("history")
+    for day in ("20250503", "20251103"):
+        case = result_study.case(scanner, StudyDate=day, StudyInstanceUID=f"1.2.3.{day}")
+        result_study.write_objects(case, folder / "objects" / day)
+    for day, place in (("20240101", "objects/images"), ("20260601", "1.2.3.20260601")):
+        case = result_study.case(scanner, StudyDate=day, StudyInstanceUID=f"1.2.3.{day}")
+        for path in result_study.write_sources(scanner, case, folder / place):  # of one study each: its objects have UIDs of their own
+            ds = pydicom.dcmread(path)
+            for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
+                setattr(ds, keyword, f"{ds[keyword].value}.{day}")
+            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+            ds.save_as(path)
+    return folder / "objects", folder / "1.2.3.20260601"
+
+
+@pytest.mark.parametrize("way", ["get", "move", "web", ""])
+@pytest.mark.parametrize("archive", PACKAGES, indirect=True)
+def test_earlier_examinations_come_from_an_archive_once_and_only_of_the_same_person(archive, way, history, tmp_path):
+    """The reports of the two that were answered, the latest first, and the images of the one that was not; nothing else of an answer."""
+    if way == "web" and (archive != "Orthanc" or not PLUGIN.exists()):
+        pytest.skip("no DICOMweb service; Debian has one in orthanc-dicomweb")
+    command = [*APART, sys.executable, PROGRAM.with_name("priors_exchange.py"), archive, way, *history, tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, "TCP_NODELAY": "1"})
+    assert run.returncode == 0, run.stdout + run.stderr
+    said = json.loads(run.stdout.splitlines()[-1])
+    first, second, stranger = said["first"], said["second"], said["stranger"]
+    assert first["studies"] == second["studies"] == ["1.2.3.20251103", "1.2.3.20250503", "1.2.3.20240101"], run.stdout + run.stderr
+    assert first["said"] == second["said"] == [] and second["fetched"] == {} and said["heard"] == []
+    report, images = "1.2.840.10008.5.1.4.1.1.88.34", len(list((history[0] / "images").glob("*.dcm")))
+    counts = {study: sum(classes.values()) for study, classes in first["fetched"].items()}
+    assert counts == {"1.2.3.20251103": 1, "1.2.3.20250503": 1, "1.2.3.20240101": images}
+    assert set(first["fetched"]["1.2.3.20250503"]) == {report}
+    assert stranger["studies"] == [] and len(stranger["said"]) == 3 and stranger["fetched"] == {}
+    assert any("can be asked for earlier examinations" in sentence for sentence in said["check"])
+
+
 def test_orthanc_takes_and_proves_results_over_dicomweb(answers, tmp_path):
     if shutil.which("Orthanc") is None or not PLUGIN.exists():
         pytest.skip("Orthanc with its DICOMweb plugin is not installed; Debian has it in orthanc-dicomweb")
