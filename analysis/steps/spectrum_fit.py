@@ -7,6 +7,14 @@ where its relative standard error is above 20 % (Wilson 2019, doi 10.1002/mrm.27
 where it needs myo-inositol or glutamate at a long echo time; or where it needs them on a baseline steeper than the lines are high, as
 unsuppressed water and the edge of the band leave it. No brain: creatine, choline or NAA is not there, the lines do not lie where they
 belong, or water lies as far from NAA as in a solution at room temperature (Cady 1995, doi 10.1002/mrm.1910330620).
+
+Measured (benchmarks/spectra.py, seeds 1000 and above, not tuned on): of 138 simulated spectra (1.5, 3 and 7 T, PRESS, STEAM and sLASER,
+TE 20 to 288 ms, SNR 15 to 100, a line shape, macromolecules and baseline that are not the model's) the 95 % intervals held in 97 to 100
+of 100 per ratio; at 7 T PRESS in 14 of 16 (NAA/Cr) and 13 of 16 (mI/Cr). Bias of NAA/Cr at most 5 % in any condition; of NAA/Cho and
+Cho/Cr up to 23 % where choline is weak (1.5 T, TE 288 ms, given in 3 of 7); NAA lowered by 10 and 20 % in the same person: NAA/Cr -10.0 ±
+0.5 and -19.9 ± 0.9 %. In vivo, one brain at 3 T (PRESS 30): NAA/Cr 1.09 ± 0.05, below the 1.2 to 1.8 that is usual, mI/Cr 0.70 ± 0.07;
+with TE1 from 10 to 20 ms NAA/Cr moves from 1.07 to 1.10, mI/Cr from 0.80 to 0.52. Its broad lines are those of the prior, so it is no
+independent proof of them.
 """
 
 from __future__ import annotations
