@@ -149,7 +149,7 @@ def _best(found: list[Found]) -> list[Found]:
 
 
 def _measurements(examination: Examination, one: Found) -> list[Measurement]:
-    side, level, site = one.voxel.side, one.level, concepts.PRECENTRAL_GYRUS
+    side, level, site = one.voxel.side, one.level, concepts.MOTOR_VOXEL
     made = [
         Measurement(name, ratio.value, "1", RATIOS[name], site, side, level, ratio.standard_error, method=METHOD,
                     **placed(examination, name, ratio.value, ratio.standard_error, side, level, otherwise=NO_REFERENCE))
@@ -174,7 +174,7 @@ def _masks(fits: list[Found]) -> tuple[Mask, ...]:
     masks: list[Mask] = []
     for one in fits:
         if not any(mask.side == one.voxel.side and np.array_equal(mask.array, one.voxel.mask) for mask in masks):
-            masks.append(Mask("spectroscopy_voxel", "t1", one.voxel.mask, concepts.PRECENTRAL_GYRUS, one.voxel.side, one.level))
+            masks.append(Mask("spectroscopy_voxel", "t1", one.voxel.mask, concepts.MOTOR_VOXEL, one.voxel.side, one.level))
     return tuple(masks)
 
 
