@@ -82,8 +82,9 @@ class Scale:
 SCALES = {
     "fa": Scale(0.0, 0.8, "magma", say("fractional anisotropy (FA)"), say("FA")),
     "md": Scale(0.0, 2.0, "magma", say("mean diffusivity (MD, 10⁻³ mm²/s)"), say("MD")),
-    **{f"t_{run}": Scale(3.0, 12.0, "autumn", say("t of the task, above its limit"), say("T1")) for run in TASK_RUNS},
-    **{f"r_{run}": Scale(0.3, 1.0, "autumn", say("correlation with both hand areas, above its limit"), say("T1")) for run in REST_RUNS},
+    **{f"t_{run}": Scale(3.0, 12.0, "autumn", say("{run}: t above its limit", run=level_of(run)), say("T1")) for run in TASK_RUNS},
+    **{f"r_{run}": Scale(0.3, 1.0, "autumn", say("{run}: correlation with both hand areas, above its limit", run=level_of(run)), say("T1"))
+       for run in REST_RUNS},
     "thickness": Scale(1.0, 4.5, "viridis", say("thickness of the cortex (mm)"), say("T1")),
 }
 
@@ -257,8 +258,6 @@ class Illustrator:
         lines, key = self._over(view, scene, role, at_mm, box)
         name = scale.short if scale else SERIES_NAMES.get(role, role)
         caption = say("{plane}, {image}, {place}", plane=PLANE_NAMES[view.plane.name], image=name, place=Name(picture.place))
-        if view.is_bound:
-            caption = say("{run}: {said}", run=level_of(view.level), said=caption)
         return Shown(replace(picture, lines=tuple(lines)), caption, scale, key)
 
     def _ground(self, view: View, role: str, at_mm: float, box: Box) -> tuple[Picture, Scale | None]:
