@@ -51,7 +51,7 @@ TOLERANCES = {
     "naa_cr": ("share", 0.2), "naa_cho": ("share", 0.25), "naa_mi": ("share", 0.3), "cho_cr": ("share", 0.3), "mi_cr": ("share", 0.25),
     "glx_cr": ("share", 0.3), "linewidth": ("unit", 2.0),
     "activation_volume": ("unit", 2.5), "laterality_index": ("unit", 0.35), "m1_m1_connectivity": ("unit", 0.3),
-    "framewise_displacement": ("unit", 0.05),
+    "framewise_displacement": ("unit", 0.08),
 }  # fmt: skip
 # How far it may lie from the baseline. On one machine nothing changes; another processor rounds differently, and a registration follows
 # the last digit: three runs that added in another order differed by up to 0.4 % in volumes, 0.7 % in the volume of the tract, 0.002 in

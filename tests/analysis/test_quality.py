@@ -11,7 +11,7 @@ from analysis.sentence import sentence_of
 from analysis.steps.displacement import displacement_of
 from analysis.steps.field_of_view import cut_part, is_wrapped
 from analysis.steps.quality import ghosting_of, noise_of, overview_of
-from analysis.volume import Diffusion, TimeSeries, Volume
+from analysis.volume import Diffusion, Runs, TimeSeries, Volume
 from node.wording import finding_line
 
 SIGNAL = 500.0
@@ -192,7 +192,7 @@ def test_every_series_gets_its_numbers_and_one_finding(still):
     coarse = head(AXIAL, (3.0, 3.0, 3.0), (60, 80, 70), (0.0, 0.0, 0.0))
     first, second = noisy(coarse, 20.0, 1), noisy(coarse, 20.0, 2)
     bold = TimeSeries(np.stack([noisy(coarse, 20.0, seed).array for seed in range(4)], -1), coarse.lps_from_index, 2.0)
-    images = {"flair": noisy(still, 20.0), "dwi": diffusion_of(first, second), "bold": bold, "swi": noisy(still, 75.0)}
+    images = {"flair": noisy(still, 20.0), "dwi": diffusion_of(first, second), "bold": Runs((bold,)), "swi": noisy(still, 75.0)}
     outcome = measure(Examination(images))
     assert {(one.name, one.level, one.unit) for one in outcome.measurements} == {
         *((("snr", role, "1")) for role in images), ("motion", "flair", "1"), ("motion", "swi", "1"),
