@@ -5,7 +5,8 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from analysis.examination import Examination
 from analysis.markers.motor_cortex_spectroscopy import MARKER
@@ -121,7 +122,8 @@ def write_study(scanner, folder, out) -> None:
             setattr(study, word, first[word].value)
     study.PatientComments, study.AcquisitionDate, study.AcquisitionTime = "a test", "20250101", "100000"
     for name, (one,) in spectrum_instances(Spectra((philips_spectrum(folder),)), study).items():
-        one.file_meta = first.file_meta
+        one.file_meta = FileMetaDataset()
+        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         one.save_as(out / f"{name}.dcm", enforce_file_format=True)
 
 
