@@ -70,9 +70,11 @@ def _number(role: str) -> int:
     return others[role] if role in others else sorted(SEQUENCES).index(role)
 
 
-def grid_of(sequence: Weighting, middle_mm: np.ndarray, seed: int, coarseness: float = 1.0) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Shape and lps_from_index of a series around the middle of the head: tilted a few degrees, in every series another way."""
-    random = np.random.default_rng([seed, 2, _number(sequence.role)])
+def grid_of(
+    sequence: Weighting, middle_mm: np.ndarray, seed: int, coarseness: float = 1.0, visit: int = 0
+) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Shape and lps_from_index of a series around the middle of the head: tilted a few degrees, in every series and visit another way."""
+    random = np.random.default_rng([seed, 2, _number(sequence.role), *_of(visit)])
     spacing = np.array(sequence.spacing_mm) * coarseness
     shape = tuple(round(n / coarseness) for n in sequence.shape)
     directions = rotation(random.uniform(-TILT_DEG, TILT_DEG, 3)) @ AXES[sequence.plane]
@@ -168,16 +170,24 @@ def _counts(signal: np.ndarray) -> np.ndarray:
     return np.clip(np.round(signal * COUNTS), 0, MOST_COUNTS)
 
 
-def stream_of(sequence: Weighting, seed: int) -> tuple[np.random.Generator, np.ndarray]:
+def _of(visit: int) -> list[int]:
+    """What a visit adds to the seeds of its random numbers: the first nothing."""
+    return [visit] if visit else []
+
+
+def stream_of(sequence: Weighting, seed: int, visit: int = 0) -> tuple[np.random.Generator, np.ndarray]:
     """The random numbers of a series, and the weights of its bias field."""
-    random = np.random.default_rng([seed, 3, _number(sequence.role)])
+    random = np.random.default_rng([seed, 3, _number(sequence.role), *_of(visit)])
     return random, random.uniform(-0.6, 0.6, 9)
 
 
-def scan(head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coarseness: float = 1.0, noise: float = 1.0) -> Volume:
-    """One weighted image, uint16; `noise` scales the sequence's own, and 0 also leaves out the bias field."""
-    shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
-    random, weights = stream_of(sequence, seed)
+def scan(
+    head: Head, shape_of_head: Shape, sequence: Weighting, seed: int, coarseness: float = 1.0, noise: float = 1.0, visit: int = 0
+) -> Volume:
+    """One weighted image, uint16; `noise` scales the sequence's own, and 0 also leaves out the bias field. Every `visit` has another grid,
+    noise and bias field."""
+    shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness, visit)
+    random, weights = stream_of(sequence, seed, visit)
     image = contrast(head, sequence)
     if sequence.role == "swi":
         image *= 1 - vein_loss(head, seed)
@@ -257,12 +267,13 @@ class DiffusionModel:
 
 
 def scan_diffusion(
-    head: Head, fibres: Fibres, shape_of_head: Shape, seed: int, coarseness: float = 1.0, noise: float = 1.0, directions: int = DIRECTIONS
-) -> Diffusion:
-    """The diffusion series, float32 in whole counts; `noise` as in `scan`."""
+    head: Head, fibres: Fibres, shape_of_head: Shape, seed: int, coarseness: float = 1.0, noise: float = 1.0, directions: int = DIRECTIONS,
+    visit: int = 0,
+) -> Diffusion:  # fmt: skip
+    """The diffusion series, float32 in whole counts; `noise` and `visit` as in `scan`."""
     sequence = SEQUENCES["dwi"]
-    shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness)
-    random, weights = stream_of(sequence, seed)
+    shape, affine = grid_of(sequence, shape_of_head.middle_mm, seed, coarseness, visit)
+    random, weights = stream_of(sequence, seed, visit)
     b_values, b_vectors = gradients(seed, directions)
     model = DiffusionModel(head, fibres, sequence.intensity, b_values, b_vectors)
     out = np.empty((*shape, len(b_values)), np.float32)

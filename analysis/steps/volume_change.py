@@ -1,0 +1,103 @@
+"""By how much a structure of the brain grew or shrank between two T1 images: from the images themselves, not from two volumes.
+
+Two volumes that were outlined independently carry the errors of two outlines. Here the structure is outlined once, half-way, by the mean
+of what either examination found, and the deformation from one image to the other says how much room it has in each: the sum of the
+determinants over the structure. The change is given in percent of the mean of both, so that exchange of the images gives exactly the
+opposite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from analysis.examination import Examination
+from analysis.outcome import NotMeasurable, Side
+from analysis.steps.brainstem import brainstem_parts
+from analysis.steps.deformation import displacement, growth, read
+from analysis.steps.halfway import Halfway, View, halfway, middle_of, start_of
+from analysis.steps.head import brain_mask, head_on_template
+from analysis.steps.ribbon import central_gyri
+from analysis.steps.space import around
+from analysis.steps.tissue import tissue_fractions
+from analysis.volume import Volume
+
+T = TypeVar("T")
+
+LEAST_ML = 0.3
+
+Key = tuple[str, Side | None]
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeChange:
+    """`percent`: what the second has more than the first, of the mean of both. `volume_ml`: that mean half-way, by the outline there."""
+
+    name: str
+    side: Side | None
+    percent: float
+    volume_ml: float
+
+
+def t1_halfway(then: Examination, now: Examination) -> Halfway:
+    """The T1 images of two examinations of one head, half-way. NotMeasurable where one is no head, or they are not the same."""
+    views = [view_of(one) for one in (then, now)]
+    places = [one.once(head_on_template) for one in (then, now)]
+    start = start_of(places[0].template_from_lps, places[1].template_from_lps, middle_of(views[0].volume, views[0].inside))
+    return halfway(*views, start)
+
+
+def view_of(examination: Examination) -> View:
+    """The T1 of an examination, as it is compared."""
+    tissue = examination.once(tissue_fractions)
+    return View(examination.image("t1").with_array(tissue.even_t1), examination.once(brain_mask), tissue.brightness)
+
+
+def structures_of(examination: Examination) -> dict[Key, np.ndarray]:
+    """What of each voxel of the T1 belongs to each structure, 0 to 1, float32. Those that the field of view does not hold are left out."""
+    tissue = examination.once(tissue_fractions)
+    found: dict[Key, np.ndarray] = {("brain_volume", None): tissue.grey + tissue.white}
+    for part in _or_none(examination, brainstem_parts):
+        if part.mask is not None:
+            found[f"{part.name}_volume", None] = part.mask.astype(np.float32)
+    for gyri in _or_none(examination, central_gyri):
+        grey = np.zeros_like(tissue.grey)
+        grey[gyri.box] = tissue.grey[gyri.box] * gyri.mask("precentral_gyrus")
+        found["precentral_volume", gyri.side] = grey
+    return found
+
+
+def _or_none(examination: Examination, step: Callable[[Examination], tuple[T, ...]]) -> tuple[T, ...]:
+    """What a step gives; nothing where the image does not hold it."""
+    try:
+        return examination.once(step)
+    except NotMeasurable:
+        return ()
+
+
+def volume_changes(then: Examination, now: Examination, half: Halfway) -> tuple[VolumeChange, ...]:
+    """The change of every structure that both T1 images hold. `half`: of these two."""
+    first, second = structures_of(then), structures_of(now)
+    t1 = then.image("t1"), now.image("t1")
+    outlines = {key: (half.of_first(t1[0].with_array(first[key])), half.of_second(t1[1].with_array(second[key])))
+                for key in first if key in second}  # fmt: skip
+    return changes_of(displacement(half), outlines, half.first)
+
+
+def changes_of(way: np.ndarray, outlines: Mapping[Key, tuple[np.ndarray, np.ndarray]], grid: Volume) -> tuple[VolumeChange, ...]:
+    """The change of structures under a displacement (voxels of the grid half-way). `outlines`: each on that grid as found in the first and
+    in the second image, 0 to 1, before the displacement. Those that are hardly there are left out."""
+    before, after = growth(way)
+    found = []
+    for (name, side), (first, second) in outlines.items():
+        if min(first.sum(dtype=float), second.sum(dtype=float)) * grid.voxel_ml < LEAST_ML:
+            continue
+        box = around(grid.with_array(first + second > 0), 2 + int(np.abs(way).max()))
+        there = (read(first[box], -way[:, *box] / 2) + read(second[box], way[:, *box] / 2)) / 2
+        room = [float((there * share[box]).sum(dtype=float)) * grid.voxel_ml for share in (before, after)]
+        if min(room) >= LEAST_ML:
+            found.append(VolumeChange(name, side, 200.0 * (room[1] - room[0]) / (room[1] + room[0]), sum(room) / 2))
+    return tuple(found)
