@@ -8,10 +8,10 @@ errors and populations, unchanged.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from analysis.outcome import Reference, Side, Verdict
+from analysis.outcome import MEASURED, Outcome, Reference, Side, Verdict
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ class EarlierMarker:
     def measurement(self, name: str, side: Side | None = None, level: str | None = None) -> EarlierMeasurement | None:
         """The number of that name, side and level; None where it was not measured."""
         return next((one for one in self.measurements if (one.name, one.side, one.level) == (name, side, level)), None)
+
+
+def said_by(outcomes: Iterable[Outcome]) -> dict[str, EarlierMarker]:
+    """What markers that measured something said, as an earlier report would hold it."""
+    return {one.marker: _said(one) for one in outcomes if one.outcome == MEASURED}
+
+
+def _said(outcome: Outcome) -> EarlierMarker:
+    numbers = (EarlierMeasurement(one.name, one.value, one.unit, one.side, one.level, one.uncertainty, one.reference)
+               for one in outcome.measurements)  # fmt: skip
+    findings = (EarlierFinding(one.name, one.value, one.side, one.level, one.grade) for one in outcome.findings)
+    return EarlierMarker(outcome.version, tuple(numbers), tuple(findings))
 
 
 @dataclass(frozen=True)

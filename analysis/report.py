@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from analysis.earlier import Earlier
 from analysis.examination import Patient
+from analysis.follow_up import FollowUp
 from analysis.outcome import Outcome
 from analysis.sequences import Row
 from analysis.support import Support
@@ -40,7 +41,7 @@ class Report:
     """Everything the node says of one study. `not_analysed` is the reason when no marker could run at all; `problems` are what could not be
     read, in sentences; `support` says what the findings weigh together, `sequences` which of the sequences that an
     examination should have came. `earlier` are the earlier examinations that were found, the first one first, and `earlier_notes` what of
-    them could not be had, in sentences."""
+    them could not be had, in sentences; `follow_up` says what changed since, None where nothing could be compared."""
 
     study_instance_uid: str
     patient: Patient
@@ -54,6 +55,7 @@ class Report:
     sequences: tuple[Row, ...] = ()
     earlier: tuple[Earlier, ...] = ()
     earlier_notes: tuple[str, ...] = ()
+    follow_up: FollowUp | None = None
 
     def series_with(self, role: str) -> SeriesNote | None:
         """The series whose image had that role in the analysis."""

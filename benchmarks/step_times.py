@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from analysis.engine import analyse
 from analysis.examination import Examination
 from analysis.marker import Marker, markers
+from node.images import images_of, silent
 from node.phantom import write_phantom
 from node.populations import norms
-from node.process import answer, images_of, provenance_of, report_of, silent
+from node.process import answer, provenance_of, report_of
 from node.settings import Settings
 from node.study import patient_of, read_studies
 

@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
                      'healthy head; a finding of the neck, or "neck" for a healthy one, adds a neck')
     one.add_argument("--severity", type=float, default=1.0, metavar="X", help="from 0 to 1 (default 1)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="which head, and its noise (default 0)")
+    one.add_argument("--visits", type=_at_least_one, metavar="N", help="the head at N examinations half a year apart "
+                     "instead, a folder each, with what the severity lets it lose from one to the next")
     one = command("send", _send, "send every DICOM file of a folder by C-STORE")
     one.add_argument("folder", type=Path, metavar="FOLDER")
     one.add_argument("--to", required=True, type=_peer, metavar="AE@HOST:PORT")
@@ -183,14 +185,25 @@ class _Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} examinations cannot be made")
+    return number
+
+
 def _phantom(options: argparse.Namespace) -> None:
     from analysis.phantom import FINDINGS
-    from node.phantom import write_phantom
+    from node.phantom import write_phantom, write_visits
 
     asked = tuple(FINDINGS) if options.findings is None else tuple(name for name in options.findings.split(",") if name not in ("", "none"))
     if not 0.0 <= options.severity <= 1.0:
         raise BetzError(f"The severity is {options.severity:g}; it must lie between 0 and 1.")
     try:
+        if options.visits:
+            write_visits(options.out, options.visits, options.severity, options.seed)
+            print(f"The phantom at {options.visits} visits is in {options.out}, a folder each; its truth.json says what changed.")
+            return
         write_phantom(options.out, asked, options.severity, options.seed)
     except ValueError as error:
         raise BetzError(f"{error}.") from error

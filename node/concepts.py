@@ -40,6 +40,12 @@ COMMENT = Code("121106", "DCM", "Comment")
 LIMIT = Code("USE-LIMIT", PRIVATE_SCHEME, "Limitation of use")
 NOT_ASSESSED = Code("REASON-NOT-ASSD", PRIVATE_SCHEME, "Reason not assessed")
 SEQUENCES = Code("EXAM-SEQUENCES", PRIVATE_SCHEME, "Sequences of an examination for suspected ALS")
+CHANGES = Code("CHANGE", PRIVATE_SCHEME, "Change since an earlier examination")
+CHANGE_PER_YEAR = Code("CHANGE-PER-YEAR", PRIVATE_SCHEME, "Change per year")
+RELIABLE_CHANGE = Code("RCI", PRIVATE_SCHEME, "Reliable change index")
+TIME_POINT = Code("126070", "DCM", "Subject Time Point Identifier")
+STUDY_UID = Code("110180", "DCM", "Study Instance UID")
+PRIOR_REPORT = Code("122075", "DCM", "Prior report for current patient")
 SUPPORT = Code("UMN-SUPPORT", PRIVATE_SCHEME, "Support for upper motor neuron involvement")
 UNCERTAINTY = Code("371884006", "SCT", "+/-, range of measurement uncertainty")
 POPULATION = Code("121405", "DCM", "Population description")
@@ -144,6 +150,12 @@ def unit_code(unit: str) -> Code:
     if unit not in _UNITS:
         raise ValueError(f"the unit {unit!r} has no code in node/concepts.py")
     return _UNITS[unit]
+
+
+def per_year(unit: str) -> Code:
+    """The unit of a change in a year (UCUM: a)."""
+    own = unit_code(unit)
+    return Code("/a", "UCUM", "per year") if own == NO_UNITS else Code(f"{own.value}/a", "UCUM", f"{own.meaning} per year")
 
 
 def unit_of(unit: Code) -> str:

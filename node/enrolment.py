@@ -18,8 +18,9 @@ from pydicom.dataset import Dataset
 from analysis.marker import markers
 from node.controls import ControlFolder, check_age_and_sex, control_of, header_beside
 from node.errors import BetzError, ControlError
+from node.images import Watch, silent
 from node.norms_table import counted
-from node.process import Watch, examine, silent
+from node.process import examine
 from node.report_json import report_json
 from node.settings import Settings
 from node.study import Study, check_one_patient, patient_of, read_studies

@@ -141,9 +141,14 @@ def _population(reference: Reference) -> list[Dataset]:
 
 def named(one: Measurement | Finding, outcome: Outcome | None = None) -> list[Dataset]:
     """What it is called, so that it can be read back: name and level, and of what stands in no group also the marker and its version."""
-    told = [(concepts.ITEM_NAME, one.name), (concepts.ITEM_LEVEL, one.level)]
-    told += [(concepts.ALGORITHM_NAME, outcome.marker), (concepts.ALGORITHM_VERSION, str(outcome.version))] if outcome else []
-    return [text(name, value, "HAS CONCEPT MOD") for name, value in told if value]
+    told = [(concepts.ALGORITHM_NAME, outcome.marker), (concepts.ALGORITHM_VERSION, str(outcome.version))] if outcome else []
+    return [*named_as(one.name, one.level), *(text(name, value, "HAS CONCEPT MOD") for name, value in told)]
+
+
+def named_as(name: str, level: str | None) -> list[Dataset]:
+    """Name and level as `report.json` has them."""
+    told = [(concepts.ITEM_NAME, name), (concepts.ITEM_LEVEL, level)]
+    return [text(concept, value, "HAS CONCEPT MOD") for concept, value in told if value]
 
 
 def number_item(measurement: Measurement, outcome: Outcome, language: Language) -> Dataset:

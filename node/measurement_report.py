@@ -18,6 +18,7 @@ from analysis.report import LIMITS, Report, SeriesNote
 from analysis.volume import Image
 from analysis.words import joined, say
 from node import concepts, wording
+from node.follow_up_items import follow_up_items
 from node.groups import Group, groups_of
 from node.language import Language
 from node.measurement_group import finding_item, measurement_group, number_item, text
@@ -112,6 +113,7 @@ def _evaluations(report: Report, loose: Sequence[tuple[Outcome, Measurement | Fi
     container = ContainerContentItem(concepts.EVALUATIONS, relationship_type="CONTAINS")
     items = [text(concepts.SUMMARY, language(sentence)) for sentence in report.summary]
     items += [text(concepts.SUPPORT, language(sentence)) for sentence in wording.support_lines(report)]
+    items += follow_up_items(report.follow_up, language)
     items += [_loose(outcome, one, language) for outcome, one in loose]
     items += [text(concepts.NOT_ASSESSED, language(sentence)) for sentence in wording.not_assessed_lines(report)]
     items += [text(concepts.COMMENT, language(sentence)) for sentence in (*report.problems, *wording.earlier_lines(report))]

@@ -8,10 +8,8 @@ pages too, which say so and why. Every text goes through the language of the doc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from xml.sax.saxutils import escape
 
-from reportlab.lib.colors import Color
-from reportlab.platypus import CondPageBreak, Flowable, HRFlowable, KeepTogether, LongTable, PageBreak, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import CondPageBreak, Flowable, HRFlowable, KeepTogether, LongTable, PageBreak, Spacer, Table, TableStyle
 
 from analysis.outcome import MEASURED, Gap, Outcome, Plot, Profile
 from analysis.report import LIMITS, Report, SeriesNote
@@ -22,9 +20,10 @@ from analysis.volume import Image
 from analysis.words import Name, joined, say
 from node.charts import ColorBar, Key, Panel, ProfileChart
 from node.explanations import explanation_of, sources_of
+from node.follow_up_pages import follow_up_pages
 from node.illustrations import Illustrator, Shown
 from node.names import words
-from node.paper import CONTENT_WIDTH, FILL, HEADLINE, INK, RULE, SOFT, STYLES, WARM, Paper, date
+from node.paper import CONTENT_WIDTH, FILL, HEADLINE, INK, RULE, SOFT, WARM, Paper, date
 from node.plots import PlotChart
 from node.provenance import Provenance
 from node.value_table import VERDICTS, by_name, marker_table
@@ -46,7 +45,7 @@ STATES = {CAME: ("●", INK), LIMITED: ("◐", WARM), UNUSED: ("○", WARM), MIS
 def pages(report: Report, provenance: Provenance, images: Mapping[str, Image]) -> bytes:
     """The report as PDF. `images` are those that were measured, by role."""
     paper, illustrator = Paper(provenance), Illustrator(report, images)
-    story = [*_first(paper, report)]
+    story = [*_first(paper, report), *follow_up_pages(paper, report.follow_up)]
     for outcome in in_order(report.outcomes):
         if outcome.outcome == MEASURED and outcome.marker != QUALITY:
             story += [PageBreak(), *_marker(paper, outcome, illustrator)]
@@ -139,13 +138,8 @@ def _support_row(paper: Paper, line: Line) -> list[Flowable]:
     verdict = say("{verdict} ({sides})", verdict=line.verdict, sides=joined(sides)) if sides else line.verdict
     ratio = say("{value:.1f} ({low:.1f}–{high:.1f}) {against}", value=line.ratio.value, low=line.ratio.low, high=line.ratio.high,
                 against=line.weight.against) if line.ratio else "–"  # fmt: skip
-    return [paper.paragraph(line.weight.title, "cell"), _marked(paper, mark, color, verdict), paper.paragraph(ratio, "cell"),
+    return [paper.paragraph(line.weight.title, "cell"), paper.marked(mark, color, verdict), paper.paragraph(ratio, "cell"),
             paper.paragraph(Name(line.weight.source or "–"), "soft")]  # fmt: skip
-
-
-def _marked(paper: Paper, mark: str, color: Color, text: str) -> Paragraph:
-    code = color.hexval().replace("0x", "#")
-    return Paragraph(f'<font color="{code}">{mark} {escape(paper.words(text))}</font>', STYLES["cell"])
 
 
 def _rules(*more: tuple) -> TableStyle:
@@ -162,7 +156,7 @@ def _protocol(paper: Paper, report: Report) -> list[Flowable]:
     for row in report.sequences:
         mark, color = STATES[row.state]
         color = SOFT if row.sequence.is_optional else color
-        rows.append([paper.paragraph(row.name, "cell"), paper.paragraph(row.sequence.why, "soft"), _marked(paper, mark, color, row.words)])
+        rows.append([paper.paragraph(row.name, "cell"), paper.paragraph(row.sequence.why, "soft"), paper.marked(mark, color, row.words)])
     table = LongTable(rows, (150, 170, CONTENT_WIDTH - 320), repeatRows=1)
     table.setStyle(_rules(("LINEBELOW", (0, 0), (-1, -1), 0.4, RULE)))
     return [KeepTogether([*_heading(paper, say("Protocol: what an examination for suspected ALS should have")), table])]

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 from pydicom.dataset import Dataset
 from reportlab import rl_config
-from reportlab.lib.colors import HexColor
+from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.enums import TA_CENTER, TA_LEFT, TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -175,6 +175,11 @@ class Paper:
     def bold(self, start: str, rest: str, style: str = "body") -> Paragraph:
         """A paragraph whose first words are bold."""
         return Paragraph(f"<b>{escape(self.words(start))}</b> {escape(self.words(rest))}", STYLES[style])
+
+    def marked(self, mark: str, color: Color, text: str) -> Paragraph:
+        """A cell whose text has a mark in front, both in one colour."""
+        code = color.hexval().replace("0x", "#")
+        return Paragraph(f'<font color="{code}">{mark} {escape(self.words(text))}</font>', STYLES["cell"])
 
     def pdf(self, story: Sequence[Flowable], title: str, has_limits: bool = True) -> bytes:
         """The PDF. `has_limits`: the limits of use stand at the foot of the first page."""

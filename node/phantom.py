@@ -14,8 +14,9 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -30,11 +31,15 @@ from node.phantom_diffusion import diffusion_instance
 from node.phantom_function import function_instance
 from node.phantom_spectrum import spectrum_instances
 
+if TYPE_CHECKING:
+    from analysis.phantom import Phantom
+
 PATIENT_NAME = "PHANTOM^BETZ"
 COMMENT = "Computed phantom, no patient: made by betz phantom for tests and acceptance"
 WHEN = datetime(2026, 1, 15, 9, 30, 0)
 BIRTH_DATE, AGE = "19650701", "060Y"
 FIELD_T, IMAGING_MHZ = 3.0, 127.74
+VISIT_ROLES, VISIT_DAYS = ("t1", "flair", "dwi"), 182
 TAKEN_ELSEWHERE = "{out} holds files already. Name a folder that is empty or not there yet, or remove them."
 
 
@@ -85,7 +90,30 @@ def write_phantom(
     from analysis.phantom import phantom
 
     made = phantom(findings, severity, seed, roles=roles, coarseness=coarseness)
-    study = _study(made.truth, _digest(made.images), clock())
+    _write(out, made, clock())
+
+
+def write_visits(
+    out: Path, count: int, severity: float = 0.5, seed: int = 0, clock: Callable[[], datetime] = lambda: WHEN, coarseness: float = 1.0,
+    roles: tuple[str, ...] = VISIT_ROLES,
+) -> None:  # fmt: skip
+    """The same head at `count` examinations half a year apart, the last of them at the time of the clock, in folders `visit0` and on, each
+    with its truth: what the severity lets it lose from visit to visit. BetzError where `out` cannot be written."""
+    _refuse_filled(out)
+    from analysis.phantom_time import course_of, phantom_at
+
+    for visit in range(count):
+        made = phantom_at(visit, course_of(visit, severity), seed, roles=roles, coarseness=coarseness)
+        when = clock() - timedelta(days=VISIT_DAYS * (count - 1 - visit))
+        folder = out / f"visit{visit}"
+        folder.mkdir()
+        _write(folder, made, when, f"BETZ-PHANTOM-{seed}-VISITS")
+
+
+def _write(out: Path, made: Phantom, when: datetime, patient_id: str | None = None) -> None:
+    """A phantom as DICOM with its truth, whole or not at all."""
+    digest = _digest(made.images)
+    study = _study(made.truth, digest, when, patient_id or f"BETZ-PHANTOM-{made.truth['seed']}-{digest[:8].upper()}")
     part = out / ".part"
     try:
         for role, image in made.images.items():
@@ -130,7 +158,7 @@ def _digest(images: dict[str, object]) -> str:
     return uids.digest(*parts)
 
 
-def _study(truth: dict[str, object], digest: str, when: datetime) -> Dataset:
+def _study(truth: dict[str, object], digest: str, when: datetime, patient_id: str) -> Dataset:
     """Patient, study, frame of reference and equipment: what all instances share."""
 
     def uid(kind: str) -> str:
@@ -138,7 +166,7 @@ def _study(truth: dict[str, object], digest: str, when: datetime) -> Dataset:
 
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 100"
-    ds.PatientName, ds.PatientID = PATIENT_NAME, f"BETZ-PHANTOM-{truth['seed']}-{digest[:8].upper()}"
+    ds.PatientName, ds.PatientID = PATIENT_NAME, patient_id
     ds.PatientBirthDate, ds.PatientSex, ds.PatientAge = BIRTH_DATE, "O", AGE
     ds.QualityControlSubject, ds.PatientComments = "YES", COMMENT
     ds.StudyInstanceUID, ds.StudyID, ds.AccessionNumber = uid("study"), f"PH{truth['seed']}", ""

@@ -133,7 +133,7 @@ class PlotChart(Flowable):
         self._rule(left, bottom, wide)
         canvas.setFont(REGULAR, 8)
         canvas.setFillColor(SOFT)
-        for value, places in _round_values(float(self.plot.axis.min()), float(self.plot.axis.max()), 8):
+        for value, places in round_values(float(self.plot.axis.min()), float(self.plot.axis.max()), 8):
             x = at(value, 0.0)[0]
             canvas.line(x, bottom, x, bottom - 2.5)
             canvas.drawCentredString(x, bottom - 10.5, words(say("{value:.{places}f}", value=value, places=places)))
@@ -141,7 +141,7 @@ class PlotChart(Flowable):
 
     def _values(self, at: At, left: float, wide: float, low: float, high: float) -> None:
         canvas, words = self.canv, self.paper.words
-        for value, places in _round_values(low, high, 5):
+        for value, places in round_values(low, high, 5):
             y = at(float(self.plot.axis[0]), value)[1]
             self._rule(left, y, wide)
             canvas.setFont(REGULAR, 8)
@@ -202,7 +202,7 @@ class PlotChart(Flowable):
         canvas.setDash()
 
 
-def _round_values(low: float, high: float, most: int) -> list[tuple[float, int]]:
+def round_values(low: float, high: float, most: int) -> list[tuple[float, int]]:
     """Round values between the ends, at most so many, and how many decimals they have."""
     step = next((one for one in STEPS if (high - low) / one <= most), (high - low) / most)
     places = max(0, -int(np.floor(np.log10(step) + 1e-9)))

@@ -6,10 +6,9 @@ and time. A study that holds nothing to measure is answered too: what was sent, 
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,36 +17,31 @@ from pydicom.dataset import Dataset
 
 from analysis.engine import analyse
 from analysis.examination import Examination
-from analysis.marker import Marker, markers
+from analysis.marker import markers
 from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
 from analysis.sequences import rows_of
-from analysis.spectrum import Spectra
 from analysis.summary import summary_of
 from analysis.support import support_of
-from analysis.volume import Diffusion, Image
+from analysis.volume import Image
 from analysis.words import joined, say
 from node.answer_folder import check_apart, check_free, headers_of, replace_folder, write, write_niftis, writing
-from node.controls import Place, places_of
 from node.errors import StudyError
+from node.follow_up import with_follow_up
+from node.images import Watch, images_of, places, silent, used
 from node.language import Language
 from node.norms import norms_for
 from node.paradigms import with_paradigms
 from node.prior_folders import earlier_in
 from node.provenance import Provenance
-from node.roles import Decision, choose, decide, with_choice
+from node.roles import Decision, decide
 from node.settings import Settings
 from node.spool import is_uid
-from node.study import Series, Study, check_one_patient, patient_of, read_studies
+from node.study import Study, check_one_patient, patient_of, read_studies
 from node.wording import earlier_lines
 
 PROBLEMS_AT_MOST = 10
-# roles of which all series are used: module, how one series is read, how they are put together
-COLLECTIONS = {"mrs": ("node.spectra", "spectrum_of", "gathered"), "bold": ("node.runs", "run_of", "gathered")}
 OF_IMAGES = "image_quality"  # says how good the images are, and nothing of the patient
-
-Watch = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class History:
@@ -57,8 +51,7 @@ class History:
     told: Sequence[str] = ()
 
 
-def silent(step: str) -> None:
-    """Nobody watches."""
+NO_HISTORY = History()
 
 
 def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dataset]:
@@ -68,104 +61,36 @@ def process(study: Study, settings: Settings, watch: Watch = silent) -> list[Dat
     return answer(report, images, provenance, settings)
 
 
-def examine(study: Study, settings: Settings, watch: Watch = silent) -> tuple[Report, Mapping[str, Image]]:
-    """What the markers say of the study, and the images that they were measured on, by role."""
+def examine(
+    study: Study, settings: Settings, watch: Watch = silent, history: History = NO_HISTORY
+) -> tuple[Report, Mapping[str, Image]]:
+    """What the markers say of the study, what changed since the examinations of its history, and the images by role."""
     start = time.monotonic()
     every = markers()
     decisions, images = images_of(study, every, watch)
     images = with_paradigms(images, settings.task)
     sent = frozenset(one.role for one in decisions)
-    populations, problems = norms_for(settings, study.study_instance_uid, _places(decisions, images), every)
+    populations, problems = norms_for(settings, study.study_instance_uid, places(decisions, images), every)
     study = replace(study, problems=(*study.problems, *problems))
-    outcomes = analyse(Examination(images, patient_of(study), watch, populations, sent), every, time.monotonic)
-    return report_of(study, decisions, images, outcomes, time.monotonic() - start), images
+    examination = Examination(images, patient_of(study), watch, populations, sent)
+    outcomes = analyse(examination, every, time.monotonic)
+    report = with_history(report_of(study, decisions, images, outcomes, 0.0), study, history)
+    report = with_follow_up(report, examination, every, study, history.folders, settings)
+    return replace(report, seconds=time.monotonic() - start), images
 
 
-def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tuple[Decision, ...], dict[str, Image]]:
-    """The role of every series, and the image of each role that a marker needs. A series that cannot be read gives way to the next best."""
-    from node.volumes import image_of
-
-    needed = {role for marker in every for group in marker.needs for role in group}
-    decisions = tuple(decide(series) for series in study.series)
-    images: dict[str, Image] = {}
-    for role in sorted(needed & set(COLLECTIONS)):
-        watch(f"reading {role}")
-        decisions, parts = _read(decisions, role)
-        if parts:
-            images[role] = _collection(role)[1](parts)
-    for role in sorted(needed - set(COLLECTIONS)):
-        while role not in images and role in (chosen := choose(decisions)):
-            watch(f"reading {role}")
-            try:
-                images[role] = image_of(chosen[role], role)
-            except StudyError as error:
-                decisions = tuple(_unusable(one, error.reason) if one.series is chosen[role] else one for one in decisions)
-    if isinstance(diffusion := images.get("dwi"), Diffusion):
-        images["dwi"], decisions = _with_reversed_b_zero(diffusion, decisions)
-    if isinstance(spectra := images.get("mrs"), Spectra) and "t1" in images:
-        images["mrs"] = _in_frame_of(spectra, choose(decisions)["t1"])
-    alone = {role: series for role, series in choose(decisions).items() if role not in COLLECTIONS}
-    return with_choice(decisions, alone), images
-
-
-def _collection(role: str) -> tuple[Callable[[Series], object], Callable[[list], Image]]:
-    """How one series of a role is read of which all are used, and how they are put together."""
-    module, read, gather = COLLECTIONS[role]
-    home = importlib.import_module(module)
-    return getattr(home, read), getattr(home, gather)
-
-
-def _read(decisions: tuple[Decision, ...], role: str) -> tuple[tuple[Decision, ...], list]:
-    """Every usable series with that role; those that cannot be read say why."""
-    parts, told = [], []
-    for one in decisions:
-        if one.role == role and one.usable:
-            try:
-                parts.append(_collection(role)[0](one.series))
-            except StudyError as error:
-                one = _unusable(one, error.reason)
-        told.append(one)
-    return tuple(told), parts
-
-
-def _in_frame_of(spectra: Spectra, series: Series) -> Spectra:
-    """Spectra have no picture to lay them over the T1 by: their place counts where both have one frame of reference."""
-    from node.spectra import in_frame
-
-    return in_frame(spectra, str(series.header.get("FrameOfReferenceUID") or ""))
-
-
-def _used(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> list[Decision]:
-    """The decisions on the series that are measured on."""
-    chosen = choose(decisions)
-    return [one for one in decisions if one.role in images and one.usable
-            and (one.role in COLLECTIONS or chosen.get(one.role) is one.series)]  # fmt: skip
-
-
-def _places(decisions: tuple[Decision, ...], images: Mapping[str, Image]) -> dict[str, Place]:
-    """By role the scanner and the protocol of the series that is measured on, where both are known; of several series all protocols."""
-    return places_of((one.role, one.scanner, one.protocol) for one in _used(decisions, images))
-
-
-def _with_reversed_b_zero(image: Diffusion, decisions: tuple[Decision, ...]) -> tuple[Diffusion, tuple[Decision, ...]]:
-    """The diffusion image with the b = 0 series that was encoded the other way, where the study has one, and the decision that says so."""
-    from node.phase_encoding import with_reversed_b_zero
-
-    image, found = with_reversed_b_zero(image, choose(decisions)["dwi"], [one.series for one in decisions if one.is_b_zero])
-    reversed_ = say("encoded the other way than the diffusion series")
-    return image, tuple(replace(one, why=joined([one.why, reversed_], "; ")) if one.series is found else one for one in decisions)
-
-
-def _unusable(decision: Decision, reason: str) -> Decision:
-    return replace(decision, usable=False, problems=(*decision.problems, reason))
+def with_history(report: Report, study: Study, history: History) -> Report:
+    """The report with the earlier examinations that are at hand, and what is to be said of others."""
+    found, notes = earlier_in(history.folders, study.header)
+    return replace(report, earlier=found, earlier_notes=(*history.told, *notes))
 
 
 def report_of(
     study: Study, decisions: tuple[Decision, ...], images: Mapping[str, Image], outcomes: tuple[Outcome, ...], seconds: float
 ) -> Report:
     """The report of a study; it says so where nothing at all was measured."""
-    used = _used(decisions, images)
-    notes = tuple(_note(one, used=one in used) for one in decisions)
+    measured_on = used(decisions, images)
+    notes = tuple(_note(one, used=one in measured_on) for one in decisions)
     of_patient = [outcome for outcome in outcomes if outcome.marker != OF_IMAGES]
     measured = any(outcome.outcome == MEASURED for outcome in of_patient)
     reasons = tuple(dict.fromkeys(outcome.reason or "" for outcome in of_patient))
@@ -301,7 +226,7 @@ def _studies(folder: Path) -> tuple[list[Study], list[str]]:
 
 def _process_into(
     study: Study, out: Path, settings: Settings, nifti: bool, watch: Watch, made_at: datetime, failed: str | None, earlier: Path | None,
-    priors: History,
+    history: History,
 ) -> list[str]:  # fmt: skip
     provenance = replace(provenance_of(study, settings, made_at), earlier=headers_of(earlier, study.study_instance_uid))
     partial = out.with_name(f".{out.name}.partial")
@@ -309,9 +234,10 @@ def _process_into(
         with writing(out):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        report, images = (failure_of(study, failed), {}) if failed else examine(study, settings, watch)
-        found, notes = earlier_in(priors.folders, study.header)
-        report = replace(report, earlier=found, earlier_notes=(*priors.told, *notes))
+        if failed:
+            report, images = with_history(failure_of(study, failed), study, history), {}
+        else:
+            report, images = examine(study, settings, watch, history)
         watch("writing the report")
         objects = answer(report, images, provenance, settings)
         with writing(out):

@@ -10,11 +10,14 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from analysis.change import Change, NotCompared
 from analysis.earlier import Earlier
+from analysis.follow_up import FollowUp
 from analysis.outcome import Finding, Gap, Measurement, Outcome, Profile
 from analysis.report import Report, SeriesNote
 from analysis.sentence import sentence_of
 from analysis.sequences import Row
+from analysis.steps.lesion_change import KINDS
 from analysis.support import Line, Support
 from node import __version__
 
@@ -31,6 +34,7 @@ def report_json(report: Report, objects: Mapping[str, Dataset]) -> dict[str, Any
         "summary": list(report.summary),
         "support": _support(report.support) if report.support else None,
         "sequences": [_sequence(row) for row in report.sequences],
+        "follow_up": _follow_up(report.follow_up) if report.follow_up else None,
         "problems": list(report.problems),
         "earlier": {"examinations": [_earlier(one) for one in report.earlier], "notes": list(report.earlier_notes)},
         "objects": [_object(name, ds) for name, ds in objects.items()],
@@ -63,6 +67,26 @@ def _weighed(line: Line) -> dict[str, Any]:
     ratio = line.ratio and {"value": line.ratio.value, "low": line.ratio.low, "high": line.ratio.high, "against": line.weight.against}
     said = {"name": line.weight.finding, "value": line.verdict, "sides": list(line.sides), "likelihood_ratio": ratio}
     return {**said, "source": line.weight.source or None, "reason": line.reason}
+
+
+def _follow_up(found: FollowUp) -> dict[str, Any]:
+    """Every value that was compared with the last examination before, and what was not."""
+    return {
+        "since": found.since.day if found.since else None,
+        "years": round(found.years, 3) if found.since else None,
+        "changes": [_change(one) for one in found.seen],
+        "not_compared": [{"marker": one.marker, "name": one.name, "side": one.side, "level": one.level, "reason": one.reason}
+                         for one in found.changes if isinstance(one, NotCompared)],
+        "lesions": {kind: found.lesions.count(kind) for kind in KINDS} if found.lesions else None,
+        "notes": list(found.notes),
+    }  # fmt: skip
+
+
+def _change(one: Change) -> dict[str, Any]:
+    where = {"marker": one.marker, "name": one.name, "side": one.side, "level": one.level, "unit": one.unit}
+    values = {"then": one.then, "now": one.now, "change": one.change, "percent": one.percent, "per_year": one.per_year, "error": one.error}
+    judged = {"healthy_ageing": one.ageing, "reliable_change_index": one.rci, "smallest": one.smallest, "verdict": one.verdict}
+    return {**where, **values, **judged, "method": one.method, "noise": one.retest, "ageing": one.ageing_source, "mark": one.mark}
 
 
 def _series(note: SeriesNote) -> dict[str, Any]:

@@ -142,12 +142,14 @@ class Results:
     """What an answer holds beside the report, the masks and the maps, and how it speaks.
 
     `language`: that of the readable results, "en" or "de". `patient_page`: a page in plain language for the physician to hand over.
+    `treatments`: a CSV of the site, what was given to whom and when, for the plots over time.
     `final`: reports say FINAL, not PRELIMINARY, for information systems that take no other. `institution` stands on objects and pages.
     """
 
     language: str = "en"
     institution: str = ""
     patient_page: bool = False
+    treatments: Path | None = None
     final: bool = False
     tractography: bool = False
 

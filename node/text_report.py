@@ -16,6 +16,7 @@ from analysis.report import LIMITS, Report
 from analysis.sentence import sentence_of
 from analysis.words import Name
 from node import concepts, wording
+from node.follow_up_words import change_lines
 from node.language import Language
 from node.measurement_group import text
 from node.measurement_report import PLACEHOLDER_UID, device_observer, mark_completion
@@ -69,12 +70,14 @@ def _sections(report: Report, language: Language) -> list[Dataset]:
     findings = [wording.wrapped(language(sentence_of(outcome))) for outcome in measured]
     findings += [wording.wrapped(language(wording.finding_line(one))) for outcome in report.outcomes for one in outcome.findings]
     support = [wording.wrapped(language(line)) for line in wording.support_lines(report)]
+    changes = [wording.wrapped(language(line)) for line in change_lines(report.follow_up)]
     series = [*(wording.series_line(number, note) for number, note in enumerate(report.series, start=1)), *report.problems]
     notes = [line for outcome in report.outcomes for line in wording.note_lines(outcome)]
     comments = [*wording.reference_lines(measurements), *wording.method_lines(measurements), *notes]
     sections = [
         _section(concepts.SUMMARY, concepts.CONCLUSION, [*wording.not_analysed_lines(report), *report.summary], language),
         _section(concepts.SUPPORT, concepts.FINDING, support, language),
+        _section(concepts.CHANGES, concepts.FINDING, changes, language),
         _section(concepts.FINDINGS, concepts.FINDING, findings, language),
         _measurements(report, language),
         _section(concepts.SEQUENCES, concepts.COMMENT, wording.sequence_lines(report), language),

@@ -5,8 +5,8 @@ import pytest
 
 from analysis.marker import markers
 from analysis.volume import Diffusion
+from node.images import images_of, silent
 from node.phase_encoding import Encoding, encoding_of
-from node.process import images_of, silent
 from node.roles import decide
 from node.study import read_study
 

@@ -15,8 +15,8 @@ from analysis.spectrum import PRESS, Spectra, Spectrum
 from analysis.steps.spectrum_fit import fitted
 from analysis.steps.voxel import voxel_of
 from analysis.volume import Volume
+from node.images import images_of
 from node.phantom_spectrum import spectrum_instances
-from node.process import images_of
 from node.roles import decide
 from node.spectra import in_frame, spectra_of
 from node.study import read_studies, read_study

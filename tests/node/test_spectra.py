@@ -12,8 +12,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRSpectroscopyStorage, generate_
 from analysis.phantom_spectrum import HEALTHY_MMOL, Acquisition, simulated
 from analysis.spectrum import PRESS, SLASER, STEAM, Spectra
 from node.errors import StudyError
+from node.images import images_of
 from node.phantom_spectrum import spectrum_instances
-from node.process import images_of
 from node.roles import decide
 from node.spectra import gathered, in_frame, sequence_of, spectra_of, spectrum_of
 from node.spectrum_csa import CSA_NON_IMAGE

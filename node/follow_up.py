@@ -1,0 +1,107 @@
+"""The earlier examinations of a patient made ready for comparison: their images read, and measured where no report of this version says it.
+
+The last one with images is compared image by image; of those before it only the values are needed. A prior whose report was written by
+another version of a marker, or that has none, is analysed again where its images are at hand; where they are not, its values are not
+compared, and the report says so. What goes wrong with a prior costs a sentence, never the report of the new examination.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from analysis.earlier import Acquisition, Earlier, said_by
+from analysis.engine import analyse
+from analysis.examination import Examination
+from analysis.follow_up import Prior, follow_up_of
+from analysis.marker import Marker
+from analysis.outcome import Outcome
+from analysis.report import Report, SeriesNote
+from analysis.words import Name, Words, say
+from node.earlier_report import day_of
+from node.errors import StudyError
+from node.follow_up_words import sentences_of
+from node.images import images_of, places
+from node.paradigms import with_paradigms
+from node.settings import Settings
+from node.study import Study, patient_of, read_studies
+from node.treatments import treatments_of
+
+
+def with_follow_up(
+    report: Report, examination: Examination, every: tuple[Marker, ...], study: Study, folders: Sequence[Path], settings: Settings
+) -> Report:
+    """The report with what changed since the earlier examinations that it names; their images are looked for in `folders`."""
+    if not report.earlier:
+        return report
+    day = day_of(study.header).isoformat()
+    priors, notes = _priors(report.earlier, _studies(folders), every, examination, settings)
+    events, problems = treatments_of(settings.results.treatments, str(study.header.get("PatientID") or ""))
+    examination.watch("comparing with the earlier examination")
+    follow_up = follow_up_of(examination, report.outcomes, day, acquisitions_of(report.series), priors)
+    if follow_up is None:
+        return report
+    follow_up = replace(follow_up, treatments=events, notes=(*follow_up.notes, *notes, *problems))
+    return replace(report, follow_up=follow_up, summary=(*report.summary[:1], *sentences_of(follow_up), *report.summary[1:]))
+
+
+def acquisitions_of(series: Sequence[SeriesNote]) -> dict[str, Acquisition]:
+    """Scanner and protocol of what was measured on, by role."""
+    return {one.role: Acquisition(one.scanner, one.protocol) for one in series if one.used and one.scanner and one.protocol}
+
+
+def _studies(folders: Sequence[Path]) -> dict[str, Study]:
+    """The studies in the folders by their UID; of one that lies in two of them the one with more series."""
+    found: dict[str, Study] = {}
+    for folder in folders:
+        for study in read_studies(folder)[0]:
+            held = found.get(study.study_instance_uid)
+            if held is None or len(study.series) > len(held.series):
+                found[study.study_instance_uid] = study
+    return found
+
+
+def _priors(
+    found: Sequence[Earlier], studies: Mapping[str, Study], every: tuple[Marker, ...], now: Examination, settings: Settings
+) -> tuple[list[Prior], list[Words]]:
+    """Each earlier examination with what can be compared of it, the last with images also as an examination."""
+    wanted = {one.name: one.version for one in every}
+    last = next((one for one in reversed(found) if one.study_instance_uid in studies), None)
+    priors, notes = [], []
+    for one in found:
+        study, stale = studies.get(one.study_instance_uid), _is_stale(one, wanted)
+        try:
+            if study is None or not (stale or one is last):
+                priors.append(Prior(one))
+                continue
+            now.watch(f"reading the examination of {one.day}")
+            examination, acquisitions = _examination(study, every, now, settings)
+            if stale:
+                one_now = said_by(_measured(examination, every))
+                one = replace(one, markers=one_now or one.markers, acquisitions=acquisitions)
+            priors.append(Prior(one, examination if one.study_instance_uid == last.study_instance_uid else None))
+        except Exception as error:  # whatever a library throws ends this prior, not the report
+            priors.append(Prior(one))
+            reason = error.reason if isinstance(error, StudyError) else Name(type(error).__name__)
+            notes.append(say("the images of {day} could not be used: {reason}", day=Name(one.day), reason=reason))
+    return priors, notes
+
+
+def _is_stale(one: Earlier, wanted: Mapping[str, int]) -> bool:
+    """Whether its report does not say what the present version of the markers would: there is none, or a marker was another version."""
+    return not one.markers or any(wanted.get(name) != marker.version for name, marker in one.markers.items())
+
+
+def _examination(
+    study: Study, every: tuple[Marker, ...], now: Examination, settings: Settings
+) -> tuple[Examination, dict[str, Acquisition]]:
+    decisions, images = images_of(study, every, now.watch)
+    images = with_paradigms(images, settings.task)
+    used = {role: Acquisition(place.scanner, place.protocol) for role, place in places(decisions, images).items()}
+    return Examination(images, patient_of(study), now.watch, now.norms, frozenset(one.role for one in decisions)), used
+
+
+def _measured(examination: Examination, every: tuple[Marker, ...]) -> tuple[Outcome, ...]:
+    return analyse(examination, every, time.monotonic)
