@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from node.errors import SpoolError
-from node.incoming import Part, data_set_offset
+from node.incoming import Part
 from node.spool import Spool, Stored
 
 NOT_AUTHORIZED = 0x0124  # PS3.7 C.4.1
@@ -68,14 +68,6 @@ class Copies(Spool):
         part = self.begin(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
         part.write(data_set)
         return self.commit(part)
-
-    def take_file(self, path: Path) -> Stored:
-        """Keep the object in a DICOM file."""
-        from pydicom.filereader import read_file_meta_info
-
-        meta = read_file_meta_info(path)
-        data_set = path.read_bytes()[data_set_offset(path):]
-        return self.take(str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), str(meta.TransferSyntaxUID), data_set)
 
     def used(self, study: str) -> None:
         """A study asked for these copies now."""

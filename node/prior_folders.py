@@ -21,6 +21,7 @@ from node.concepts import MAGNETIC_RESONANCE
 from node.earlier_report import day_of, is_own, is_report, read_earlier
 from node.errors import StudyError
 from node.identity import KEYWORDS, Identity, differences, identity_of
+from node.wording import day_words
 
 _TAGS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "StudyDate", "ContentDate", "ContentTime",
          "Manufacturer", "ManufacturerModelName", "PredecessorDocumentsSequence", "SpecificCharacterSet", *KEYWORDS)  # fmt: skip
@@ -103,7 +104,7 @@ def _why_not(uid: str, held: Held, study: Dataset, is_proof: bool = True) -> str
 def _left_out(held: Held, reason: str) -> str:
     if held.day is None:
         return say("An earlier examination was not used: {reason}.", reason=reason)
-    return say("The earlier examination of {day} was not used: {reason}.", day=str(held.day), reason=reason)
+    return say("The earlier examination of {day} was not used: {reason}.", day=day_words(str(held.day)), reason=reason)
 
 
 def _read(uid: str, held: Held) -> tuple[Earlier, str | None]:

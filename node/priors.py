@@ -32,6 +32,7 @@ from node.log import log, quiet, unforeseen
 from node.prior_folders import Held, held_in, is_usable
 from node.retrieval import FoundSeries, FoundStudy, archive_to
 from node.settings import Destination, Settings
+from node.wording import day_words
 
 MEMORY_GIB, DAYS_OF_YEAR = 4.0, 365.25
 _TAGS = ("StudyInstanceUID", "StudyDate", "SpecificCharacterSet", *KEYWORDS)
@@ -255,7 +256,8 @@ def _is_named_so(one: FoundSeries) -> bool:
 
 
 def _refused(day: date | None, reason: str) -> str:
-    return say("An examination of {day} under the same patient ID was not used: {reason}.", day=Name(str(day or "–")), reason=reason)
+    said = day_words(str(day)) if day else "–"
+    return say("An examination of {day} under the same patient ID was not used: {reason}.", day=said, reason=reason)
 
 
 def not_answered(peer: Destination, reason: str) -> str:
@@ -265,7 +267,7 @@ def not_answered(peer: Destination, reason: str) -> str:
 
 def _in_words(error: DeliveryError) -> str:
     if isinstance(error, UnreachableError):
-        return say("it did not answer, or ended the connection")
+        return say("it cannot be reached, did not answer, or did not let the node in")
     return say("it refused") if isinstance(error, RefusedError) else say("it did not give what it was asked for")
 
 

@@ -98,6 +98,8 @@ class DimseArchive:
         root = [(STUDY_ROOT_GET, syntax) for syntax in _UNCOMPRESSED]
         with associated(self.peer, self.calling, [*root, *contexts], self.timeout_s, handlers, classes) as association:
             self._check_offered(association, STUDY_ROOT_GET, "C-GET")
+            if not any(one.abstract_syntax in classes and one.as_scp for one in association.accepted_contexts):
+                raise NotOfferedError(f"{called(self.peer)} does not send over the association that asks (C-GET)")
             for one in series:
                 self._follow(association, association.send_c_get, (_identifier(study, one), STUDY_ROOT_GET), "C-GET")
 

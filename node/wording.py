@@ -192,7 +192,12 @@ def earlier_lines(report: Report) -> list[str]:
     return [*found, *report.earlier_notes]
 
 
+def day_words(day: str) -> Words:
+    """A date (2025-05-03) as the language writes dates."""
+    return say("{year}-{month}-{day}", year=Name(day[:4]), month=Name(day[5:7]), day=Name(day[8:]))
+
+
 def _earlier(one: Earlier) -> Words:
     if one.sop_instance_uid:
-        return say("{day} (report read, {count} values)", day=Name(one.day), count=one.values)
-    return say("{day} (images of {count} series, no report)", day=Name(one.day), count=one.series)
+        return say("{day} (report read, {count} values)", day=day_words(one.day), count=one.values)
+    return say("{day} (images of {count} series, no report)", day=day_words(one.day), count=one.series)

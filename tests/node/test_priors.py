@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pydicom import dcmread
 from node.copies import Copies
 from node.listener import listen
 from node.priors import PriorStage, Search
+from node.service import serve
 from node.settings import Destination, Listener, Priors, Sender, Settings, Storage
 from node.spool import Spool
 
@@ -275,11 +277,52 @@ def test_an_archive_that_is_silent_or_talks_rubbish_costs_a_bounded_time_and_a_s
     with raw(answer) as server:
         rules = replace(settings(server.getsockname()[1]), sender=Sender(timeout_s=1.0))
         names, said, _ = found_by(rules, new_study())
-    assert names == [] and said == [NOT_GIVEN.format("it did not answer, or ended the connection")]
+    assert names == [] and said == [NOT_GIVEN.format("it cannot be reached, did not answer, or did not let the node in")]
 
 
 def test_an_archive_that_is_away_is_named(new_study, settings, free_port):
-    assert "it did not answer" in found_by(settings(free_port), new_study())[1][0]
+    assert "it cannot be reached" in found_by(settings(free_port), new_study())[1][0]
+
+
+@pytest.mark.parametrize(("status", "what"), [
+    (503, "it cannot be reached, did not answer, or did not let the node in"),
+    (401, "it cannot be reached, did not answer, or did not let the node in"),
+    (500, "it did not give what it was asked for"), (405, "it refused"), (501, "it refused"),
+])  # fmt: skip
+def test_a_dicomweb_service_that_fails_is_named(dicomweb_service, new_study, settings, status, what):
+    service = dicomweb_service.Service()
+    service.query_status = status
+    try:
+        names, said, found = found_by(settings(0, url=service.url), new_study())
+    finally:
+        service.stop()
+    assert names == [] and said == [NOT_GIVEN.format(what)] and "SECRET1" not in " ".join(found.trouble)
+
+
+def no_json(connection):
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\nContent-Length: 7\r\n\r\nSECRET1")
+        time.sleep(0.2)
+
+
+def no_list(connection):
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65536)
+        said = b'[{"0020000D": {"vr": "UI", "Value": [{"SECRET1": 7}]}}, 3, {"0020000D": 5}, null]'
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(("answer", "expected"), [
+    (no_json, [NOT_GIVEN.format("it did not give what it was asked for")]), (no_list, []), (silent, None), (hang_up, None),
+])  # fmt: skip
+def test_a_dicomweb_service_that_talks_rubbish_or_nothing_costs_a_sentence(new_study, settings, answer, expected):
+    with raw(answer) as server:
+        rules = replace(settings(0, url=f"http://127.0.0.1:{server.getsockname()[1]}/dicom-web"), sender=Sender(timeout_s=1.0))
+        names, said, found = found_by(rules, new_study())
+    expected = [NOT_GIVEN.format("it cannot be reached, did not answer, or did not let the node in")] if expected is None else expected
+    assert names == [] and said == expected and "SECRET1" not in " ".join(found.trouble)
 
 
 def test_matches_that_make_no_sense_are_no_matches(archive, reports, new_study, settings):
@@ -289,10 +332,11 @@ def test_matches_that_make_no_sense_are_no_matches(archive, reports, new_study, 
         assert found_by(settings(archive(reports, answer=answer).port), new_study())[:2] == ([], [])
 
 
-def config(tmp_path, port, wait_s):
+def config(tmp_path, port, wait_s, retrieve=""):
     (tmp_path / "site.toml").write_text(
+        f'[listener]\nport = 0\n[study]\nquiet_s = 0.2\n'
         f'[storage]\nfolder = "{tmp_path / "storage"}"\nminimum_free_gib = 0\n[priors]\narchive = "pacs"\nwait_s = {wait_s}\n'
-        f'[[destination]]\nname = "pacs"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}\n')
+        f'[[destination]]\nname = "pacs"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {port}\nretrieve = "{retrieve}"\n')
     from node.settings_file import read_settings
     return read_settings(tmp_path / "site.toml")
 
@@ -336,3 +380,32 @@ def test_nothing_is_fetched_onto_a_full_disk(archive, reports, new_study, settin
     rules = replace(rules, storage=Storage(tmp_path / "storage", 1e6))
     names, said, _ = found_by(rules, new_study())
     assert names == [] and Copies(tmp_path / "storage").studies() == [] and "did not come whole" in said[-1]
+
+
+@pytest.mark.parametrize("retrieve", ["get", "move"])
+def test_a_node_asks_before_it_analyses_and_its_report_names_what_came(archive, reports, mr, tmp_path, soon, capfd, retrieve):
+    """The whole way: a study comes, an archive is asked, the reports come, the answer names them; no log knows the patient."""
+    other = {"StudyInstanceUID": "1.2.3.20240505", "SeriesInstanceUID": "1.2.3.20240505.1", "SOPInstanceUID": "1.2.3.20240505.1.1"}
+    stranger = changed(**other, StudyDate="20240505", PatientBirthDate="19700101")(deepcopy(reports[0]))
+    peer = archive([*reports, stranger])
+    rules, port, stop = config(tmp_path, peer.port, 60, retrieve), [], threading.Event()
+    node = threading.Thread(target=serve, args=(rules, stop, port.append))
+    node.start()
+    try:
+        soon(lambda: port)
+        peer.nodes["BETZ"] = port[0]
+        association = peer.server.ae.associate("127.0.0.1", port[0], ae_title="BETZ")
+        assert association.send_c_store(mr(NEW, **{**WHO, "StudyDate": "20260601"})).Status == 0x0000
+        association.release()
+        outbox = tmp_path / "storage" / "outbox" / NEW
+        report = json.loads(soon(lambda: list(outbox.glob("*/report.json")), 60.0)[0].read_text())
+    finally:
+        stop.set()
+        node.join(30)
+    assert [(one["date"], one["values"]) for one in report["earlier"]["examinations"]] == [("2025-05-03", 11), ("2025-11-03", 11)]
+    assert report["earlier"]["notes"] == [
+        "An examination of 2024-05-05 under the same patient ID was not used: its birth date is another one."]
+    written = capfd.readouterr().err
+    logs = [path.read_text() for path in (tmp_path / "storage" / "log").iterdir()]
+    assert "priors_looked_for" in written
+    assert not any(word in text for text in (written, *logs) for word in ("SECRET1", "Secret", "19600101", "19700101", "2024-05-05"))
