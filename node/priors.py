@@ -106,7 +106,7 @@ class Search:
         for _, uid in sought:
             if found >= self.rules.most:
                 break
-            found += self._take_own(uid) if uid in own else self._fetch(uid, header)
+            found += self._take_own(uid) if uid in own else self._fetch(uid, header, is_last=found == 0)
             self.tell(self.found)
 
     def _take_own(self, uid: str) -> bool:
@@ -129,11 +129,11 @@ class Search:
             self.found.say(_refused(one.day, different))
         return different is None
 
-    def _fetch(self, uid: str, header: Dataset) -> bool:
-        """True where something of the study can be used."""
+    def _fetch(self, uid: str, header: Dataset, is_last: bool) -> bool:
+        """True where something of the study can be used. Of the last examination the images are compared as well."""
         folder = self.copies.folder_of(uid)
-        if not any(held.reports for held in held_in([folder]).values()):
-            wanted = self._wanted(self._asked(lambda archive: archive.series(uid)) or [])
+        if not any(held.reports and (held.series or not is_last) for held in held_in([folder]).values()):
+            wanted = self._wanted(self._asked(lambda archive: archive.series(uid)) or [], is_last)
             if lacking := _lacking(folder, wanted):
                 before = {path.name for path in folder.glob("*.dcm")}
                 self._asked(lambda archive: archive.fetch(uid, lacking, self.copies))
@@ -142,12 +142,13 @@ class Search:
         self.copies.used(uid)
         return self._is_fit(folder, uid, header)
 
-    def _wanted(self, series: Sequence[FoundSeries]) -> list[FoundSeries]:
-        """Our reports; where there is none, and the site wants it, the series of the scanner."""
+    def _wanted(self, series: Sequence[FoundSeries], is_last: bool) -> list[FoundSeries]:
+        """Our reports, and of the last examination the series of the scanner too; where there is no report, those if the site wants it."""
         reports = [one for one in series if one.modality == "SR" and one.number in (9010, None) and _is_named_so(one)]
-        if reports or not self.rules.analyse_unread:
-            return reports
-        return [one for one in series if one.modality == "MR" and not one.description.startswith("Betz ")]
+        images = [one for one in series if one.modality == "MR" and not one.description.startswith("Betz ")]
+        if reports:
+            return [*reports, *(images if is_last else [])]
+        return images if self.rules.analyse_unread else []
 
     def _note(self, uid: str, new: Sequence[Path]) -> None:
         """What came, for the audit trail of the node."""

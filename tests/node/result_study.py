@@ -11,12 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.comparison import compared
+from analysis.earlier import Earlier, said_by
 from analysis.examination import Patient
+from analysis.follow_up import FollowUp
 from analysis.outcome import FAILED, MEASURED, NOT_MEASURABLE, Concept, Finding, Gap, Map, Mask, Measurement, Outcome, Reference, Track
 from analysis.report import Report, SeriesNote
 from analysis.sequences import rows_of
+from analysis.steps.halfway import Halfway
+from analysis.steps.lesion_change import LesionChange, LesionChanges
 from analysis.support import support_of
+from analysis.trend import Treatment, trends_of
 from analysis.volume import Volume
+from analysis.words import Name
 from node.answer_folder import write
 from node.frames import frames_of
 from node.language import Language
@@ -55,7 +62,7 @@ RUSSIAN = {
 KINDS: dict[str, dict[str, object]] = {
     "classic": {"orientation": (1, 0, 0, 0, 1, 0), **PLAIN},
     "enhanced": {"is_enhanced": True},
-    "tilted": {},
+    "tilted": {"is_followed": True},
     "two frames of reference": {"has_two_frames_of_reference": True},
     "Japanese name": JAPANESE,
     "Russian name": RUSSIAN,
@@ -73,10 +80,14 @@ class Case:
     images: dict[str, Volume]
 
 
-def case(scanner, is_enhanced: bool = False, orientation: tuple = TILTED, has_two_frames_of_reference: bool = False, **who: object) -> Case:
+def case(
+    scanner, is_enhanced: bool = False, orientation: tuple = TILTED, has_two_frames_of_reference: bool = False, is_followed: bool = False,
+    **who: object,
+) -> Case:  # fmt: skip
     """The study, classic or enhanced; a tag given in `who` replaces the usual one, None removes it.
 
-    `has_two_frames_of_reference`: the patient got up between the T1 and the diffusion series.
+    `has_two_frames_of_reference`: the patient got up between the T1 and the diffusion series. `is_followed`: there are earlier
+    examinations, which the report compares with.
     """
     tags = {**WHO, **who}
     later = {**tags, "FrameOfReferenceUID": f"{scanner.STUDY}.10"} if has_two_frames_of_reference else tags
@@ -87,7 +98,10 @@ def case(scanner, is_enhanced: bool = False, orientation: tuple = TILTED, has_tw
     series = [_series(scanner, t1, 1, is_enhanced, tags), _series(scanner, dwi, 2, is_enhanced, later)]
     study = Study(series[0].header.StudyInstanceUID, tuple(series))
     images = {"t1": _image(series[0], (10, 24, 20)), "dwi": _image(series[1], (12, 16, 16))}
-    return Case(_report(series, images), Provenance(study, MADE_AT, institution="Test hospital"), images)
+    report = _report(series, images)
+    if is_followed:
+        report = replace(report, follow_up=followed(report.outcomes))
+    return Case(report, Provenance(study, MADE_AT, institution="Test hospital"), images)
 
 
 def kind(scanner, name: str, **more: object) -> Case:
@@ -155,6 +169,25 @@ def _report(series: list[Series], images: dict[str, Volume]) -> Report:
     summary = ("Anisotropy of the corticospinal tract: left 0.52, right 0.50.",)
     return Report(series[0].header.StudyInstanceUID, Patient(65.0, "M"), notes, outcomes, summary, seconds=12.34,
                   support=support_of(outcomes), sequences=rows_of(notes, outcomes, images))  # fmt: skip
+
+
+def followed(outcomes: tuple[Outcome, ...]) -> FollowUp:
+    """Two earlier examinations, the later of which is compared: FA was higher, the brain larger; with images half-way and lesions."""
+    held = said_by(outcomes)
+    then = {name: replace(one, measurements=tuple(replace(value, value=1.25 * value.value) for value in one.measurements))
+            for name, one in held.items()}  # fmt: skip
+    first = Earlier("1.2.840.99.1", "2024-05-03", 394, "1.2.840.99.1.9", then)
+    last = Earlier("1.2.840.99.2", "2025-01-02", 150, None, then)
+    noise = np.random.default_rng(5).normal(1.0, 0.1, (2, 30, 36, 32)).astype(np.float32)
+    grid = Volume(noise[0], np.array([[0, 0, -4.0, 62], [0, 4.0, 0, -70], [4.0, 0, 0, -58], [0, 0, 0, 1.0]]))
+    inside = block(grid.array.shape, (4, 26), (5, 31), (4, 28))
+    half = Halfway(grid, grid.with_array(noise[1]), inside.astype(np.float32), inside, np.eye(4), np.eye(4), 1.0, 2.0, 0.9, None)
+    spot = np.argwhere(block(grid.array.shape, (14, 17), (14, 17), (10, 13)))
+    lesions = LesionChanges(half, (LesionChange("new", spot, 0.0, 0.6, 1.0, "deep", np.array([-18.0, -10.0, 2.0])),))
+    found = compared(last, outcomes, 150 / 365.25, is_same_scanner={"cst_diffusion": False})
+    given = (Treatment("2024-08-01", Name("Riluzol")), Treatment("2025-03-01", Name("Tofersen")))
+    trends = trends_of(outcomes, "2025-06-01", (first, last))
+    return FollowUp("2025-06-01", (first, last), last, found.changes, half, lesions, trends, given, found.notes)
 
 
 def _volumes(t1: Volume) -> Outcome:

@@ -100,7 +100,19 @@ def test_our_reports_come_by_c_get_the_latest_first_and_only_once(archive, repor
     assert [dcmread(copies.instances(one.StudyInstanceUID)[0]) == one for one in reports] == [True, True]
     peer.asked.clear()
     names, said, found = found_by(rules, folder)
-    assert names == [SECOND, FIRST] and found.fetched == {} and peer.asked == ["STUDY"]
+    assert names == [SECOND, FIRST] and found.fetched == {} and peer.asked == ["STUDY", "SERIES"]  # has it images of the last one by now?
+
+
+def test_of_the_last_examination_the_images_come_too_and_only_once(archive, reports, images, new_study, settings):
+    of_both = [image for uid in (FIRST, SECOND) for image in images(uid, StudyDate=uid[-8:])]
+    peer = archive([*reports, *of_both])
+    rules, folder = settings(peer.port), new_study()
+    names, said, _ = found_by(rules, folder)
+    assert names == [SECOND, FIRST] and said == []
+    copies = Copies(rules.storage.folder)
+    assert [len(copies.instances(uid)) for uid in (FIRST, SECOND)] == [1, 7]
+    peer.asked.clear()
+    assert found_by(rules, folder)[2].fetched == {} and peer.asked == ["STUDY"]
 
 
 def moving(tmp_path, rules, started):
