@@ -58,8 +58,9 @@ def test_the_example_shows_the_defaults(settings_of, monkeypatch):
     assert shown.listener.accept == (Accept("SCANNER", "192.0.2.10"),)
     assert [one.name for one in shown.destination] == ["pacs", "archive", "second archive"]
     assert {**vars(shown.tls), "certificate": None, "key": None, "authorities": None} == vars(default.tls)
-    for name in ("study", "worker", "sender", "storage", "results"):
+    for name in ("study", "worker", "sender", "storage"):
         assert getattr(shown, name) == getattr(default, name)
+    assert {**vars(shown.results), "treatments": None} == vars(default.results)
     assert {**vars(shown.listener), "accept": ()} == vars(default.listener)
 
 
