@@ -60,8 +60,8 @@ RETEST: dict[tuple[str, str | None], Spread] = {
 IMAGES = say("385 people scanned twice, the brain by a like method (published), and phantom heads in other positions, without a change")
 # Of what is measured from both images at once, percent of the volume. Brain: the median of the differences between scans of one session in
 # 385 people, 0.35 % (Siena, 10.1016/j.pscychresns.2011.02.012), is a within-subject spread of 0.37 %. Nothing else is taken for surer than
-# that, though on phantoms it was (MEASURED): they neither drink nor move. Medulla and cortex, small and thin, were less sure: 0.8 and 1 are
-# chosen
+# that, though on phantoms it was (analysis.steps.volume_change): they neither drink nor move. Medulla and cortex, small and thin, were less
+# sure: 0.8 and 1 are chosen
 IMAGE_RETEST_PERCENT = {
     "brain_volume": 0.37, "midbrain_volume": 0.4, "pons_volume": 0.4, "medulla_volume": 0.8, "precentral_volume": 1.0,
 }  # fmt: skip
