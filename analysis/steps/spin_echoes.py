@@ -4,7 +4,7 @@ Pulses are ideal: no time, no slice profile, no chemical shift displacement; rel
 180°, (TE1 + TE2)/2, 180°, TE2/2. STEAM is three pulses of 90°, of whose coherences the crushers keep order 1, then 0 during TM, then
 -1. sLASER is 90° and four refocusing pulses, the time between two of them TE/4 and half of it at both ends. Where the header states no
 TE1 and TE2, both are half of TE; where it states no TM, TM is 10 ms. The axis: 4.68 ppm is 0 Hz, and a proton at lower ppm has a lower
-(negative) frequency in exp(+2πift). Source of the formalism: Soher 1998, doi 10.1002/mrm.1910400603.
+(negative) frequency in exp(+2πift). Source of the formalism: Young 1998, Magn Reson Med 40:812.
 """
 
 from __future__ import annotations
