@@ -21,6 +21,7 @@ HEALTHY_MMOL = {  # an invented brain, of the size of what is published for heal
     "NAA": 10.5, "NAAG": 1.5, "Cr": 4.5, "PCr": 3.5, "GPC": 1.0, "PCh": 0.6, "mI": 5.5, "sI": 0.3, "Glu": 9.5, "Gln": 3.0, "GABA": 1.2,
     "Asp": 1.5, "Tau": 1.3, "Lac": 0.6, "GSH": 1.2,
 }  # fmt: skip
+WATER_PROTONS = 86_000.0  # so that millimoles are those per kilogram of water in grey matter at 3 T, TE 30 ms, TR 2 s
 BROAD = (  # ppm, area in protons for a macromolecule amplitude of 1, width in ppm
     (0.86, 0.30, 0.08), (0.93, 0.70, 0.10), (1.02, 0.15, 0.10), (1.19, 0.20, 0.10), (1.25, 0.15, 0.12), (1.38, 0.50, 0.11), (1.46,
     0.35, 0.10), (1.64, 0.30, 0.11), (1.72, 0.25, 0.12), (1.88, 0.25, 0.14), (2.02, 0.80, 0.13), (2.12, 0.55, 0.12), (2.25, 0.45,
@@ -79,7 +80,7 @@ def simulated(
     eddy = np.exp(1j * _eddy_phase(acquisition.eddy_rad, time_s, chance))
     height = np.abs(np.fft.fft(naa * shape, 2 * acquisition.points)).max()
     noise = height / acquisition.snr / np.sqrt(acquisition.points)  # of the real and the imaginary part of a point of the mean
-    water = 8000.0 * shape * np.exp(-np.pi * 2 * time_s)
+    water = WATER_PROTONS * shape * np.exp(-np.pi * 2 * time_s)
     coils = _coils(acquisition.coils, chance)
     array = _received(decay * eddy, acquisition, noise, coils, chance)
     waters = _received(water * eddy, acquisition, noise, coils, chance)[:1] if acquisition.has_water else None

@@ -37,6 +37,7 @@ from analysis.marker import Marker
 from analysis.outcome import MEASURED, Curve, Gap, Mask, Measurement, NotMeasurable, Outcome, Plot, Side
 from analysis.reference import placed
 from analysis.spectrum import Spectra, Spectrum
+from analysis.steps.metabolite_concentration import concentrations
 from analysis.steps.spectrum_fit import SHORT_ECHO_MS, SpectrumFit, fitted
 from analysis.steps.voxel import LEAST_PRECENTRAL, Voxel, voxel_of
 from analysis.words import Name, Words, say
@@ -100,7 +101,7 @@ def measure(examination: Examination) -> Outcome:
         gaps=tuple(gap for one in best for gap in _gaps(one)),
         masks=_masks(fits),
         plots=tuple(_plot(one) for one in fits),
-        notes=(*(_said(one) for one in fits), *_unused(found, best), *elsewhere,
+        notes=(*(_said(one) for one in fits), *(_against_water(one) for one in fits), *_unused(found, best), *elsewhere,
                *dict.fromkeys(note for one in fits for note in one.fit.notes), NOTE),
     )  # fmt: skip
 
@@ -192,6 +193,22 @@ def _said(one: Found) -> Words:
         volume=one.spectrum.voxel_ml, side=voxel.side, share=100 * voxel.precentral, hand=100 * voxel.hand, grey=100 * voxel.grey,
         white=100 * voxel.white, csf=100 * voxel.csf, sequence=Name(one.spectrum.sequence or one.spectrum.sequence_words or "–"),
         echo=one.spectrum.echo_time_ms,
+    )  # fmt: skip
+
+
+def _against_water(one: Found) -> Words:
+    voxel = one.voxel
+    try:
+        found = concentrations(one.spectrum, one.fit, voxel.grey, voxel.white, voxel.csf)
+    except NotMeasurable as refusal:
+        return say("No concentrations on the {side} side, TE {echo:.0f} ms: {reason}.",
+                   side=voxel.side, echo=one.spectrum.echo_time_ms, reason=refusal.reason)  # fmt: skip
+    return say(
+        "Compared with the unsuppressed water of the voxel on the {side} side, TE {echo:.0f} ms: NAA {naa:.1f} ± {naa_error:.1f}, creatine "
+        "{cr:.1f} ± {cr_error:.1f}, choline {cho:.1f} ± {cho_error:.1f} mmol per kg of tissue water. Water content and relaxation times "
+        "are published means, the errors those of the fit alone; right only where the scanner stored water and spectrum on one scale.",
+        side=voxel.side, echo=one.spectrum.echo_time_ms, naa=found["tNAA"].value, naa_error=found["tNAA"].standard_error,
+        cr=found["tCr"].value, cr_error=found["tCr"].standard_error, cho=found["tCho"].value, cho_error=found["tCho"].standard_error,
     )  # fmt: skip
 
 

@@ -25,7 +25,9 @@ SHAPE_NODES = (0.35, 0.8, 1.5, 2.5)  # of the line shape, in times 1 / (pi width
 SHAPE_SD = 0.25  # nepers, and radians
 SHIFT_SD_PPM, BROAD_SHIFT_SD_PPM = 0.004, 0.015  # temperature and pH move a metabolite by thousandths
 WIDTH_SD, BROAD_WIDTH_SD = 0.35, 0.15  # of the logarithm
-TOGETHER = (("NAA", "NAAG"), ("Cr", "PCr", "-CrCH2"), ("GPC", "PCh"), ("Glu", "Gln"))  # move and broaden as one
+TOGETHER = (  # move and broaden as one
+    ("NAA", "NAAG"), ("Cr", "PCr"), ("Cr rest", "PCr rest"), ("GPC", "PCh"), ("Glu", "Gln"),
+)  # fmt: skip
 PIVOT_PPM = 2.5  # of the first-order phase
 DELAY_SD_S = 1.5e-4  # of the first point from the top of the echo: the receiver's filter
 STEPS = 40

@@ -31,9 +31,9 @@ UNSUPPRESSED = 20.0  # times the power of all the rest: such water is a referenc
 
 @dataclass(frozen=True, eq=False)
 class PreparedSpectrum:
-    """`decay` complex128 (point,): water near 0 Hz and gone, NAA at a negative frequency. `shift_hz`, `phase`: how far singlets lie from
-    their published places, and their phase. `water`: the decay of the unsuppressed water, or None. `width_hz`: of the singlets, roughly.
-    `water_hz`: where water lies, None where it was not seen. `likeness`: how much of the narrow
+    """`decay` complex128 (point,): water near 0 Hz and gone, NAA at a negative frequency, of size 1 at most. `shift_hz`, `phase`: how far
+    singlets lie from their published places, and their phase. `water`: the decay of the unsuppressed water in the same unit, or None.
+    `width_hz`: of the singlets, roughly. `water_hz`: where water lies, None where it was not seen. `likeness`: how much of the narrow
     signals they explain, 0 to 1. `notes`: sentences for a reader.
     """
 
@@ -55,7 +55,8 @@ def prepared_spectrum(spectrum: Spectrum) -> PreparedSpectrum:
     decay = _averaged(np.einsum("c,rcp->rp", weights, spectrum.array))
     water = None if spectrum.water is None else _averaged(np.einsum("c,rcp->rp", weights, spectrum.water))
     notes: list[str] = []
-    decay = decay / np.abs(decay).max()
+    unit = np.abs(decay).max()
+    decay, water = decay / unit, None if water is None else water / unit
     if water is None:
         own = water_of(decay, spectrum.spectral_width_hz, spectrum.field_mhz)
         if (np.abs(own) ** 2).sum() > UNSUPPRESSED * (np.abs(decay - own) ** 2).sum():
