@@ -17,10 +17,10 @@ In vivo, one brain at 3 T (PRESS 30, posterior cingulate): NAA/Cr 1.14 ± 0.05, 
 0.32; the residual is 1.2 times the noise. With TE1 from 10 to 20 ms NAA/Cr moves from 1.16 to 1.12, mI/Cr from 0.77 to 0.57. The widths
 decide: one width for all metabolites gives NAA/Cr 1.35, Cho/Cr 0.17 and a residual 8 % larger, and the three singlets alone, without
 their first 40 ms, 1.12 with a width each and 1.28 with one for all, whose residual is 28 % larger. So the creatine's line is wider here
-than that of NAA, and published ratios made with one width lie higher. Its broad lines are those of the prior: no independent proof of
+than that of NAA, and a program that gives all one width finds higher ratios. Its broad lines are those of the prior: no proof of
 them.
-At 7 T (PRESS 30, no water) NAA/Cr 1.05 ± 0.11, Cho/Cr 0.36 ± 0.05: the residual is noise, but its broad lines are too large for a brain,
-and Cho/Cr was 0.27 to 0.39 with other signals left free.
+At 7 T (PRESS 30, no water, a band that ends at 1.5 ppm on a steep baseline) NAA/Cr 1.05 ± 0.11, Cho/Cr 0.36 ± 0.05: the residual is
+noise, but Cho/Cr was 0.27 to 0.39 with other signals left free.
 """
 
 from __future__ import annotations

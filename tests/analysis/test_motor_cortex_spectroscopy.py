@@ -86,6 +86,10 @@ def test_what_lies_elsewhere_is_said_and_not_measured(outcome):
     assert "NAA/Cr left" in sentence_of(outcome) and "right" in sentence_of(outcome)
 
 
+def test_metabolites_are_compared_with_the_water_of_their_voxel(outcome):
+    assert any("mmol per kg of tissue water" in note for note in outcome.notes)
+
+
 def test_of_two_spectra_of_one_place_the_better_one_speaks():
     noisy = taken(HAND, replace(SHORT, snr=12.0), seed=5, series="noisy")
     outcome = MARKER.measure(examined(noisy, taken(HAND, series="quiet")))
