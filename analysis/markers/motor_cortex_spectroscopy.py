@@ -6,7 +6,8 @@ Needs: single-voxel spectra of hydrogen (role mrs), and a T1 of the same frame o
 Method: the box of the voxel is laid on the T1 and on the atlas; the decays are combined, aligned, freed of water and fitted by a basis
 computed for field, sequence and echo time (analysis/steps/spectrum_fit.py). Of several spectra of a side and echo time the one with the
 smallest error of NAA/Cr speaks. Ratios are not corrected for relaxation or for the tissues of the voxel.
-Trust: Six phantom heads (seeds 101 to 106; a cube of 20 mm, a little askew, that the phantom's own anatomy puts into the area of the
+Trust: The ratios of the present fit were measured on simulated spectra (analysis/steps/spectrum_fit.py). With the fit before its last
+change, six phantom heads (seeds 101 to 106; a cube of 20 mm, a little askew, that the phantom's own anatomy puts into the area of the
 hand; spectra of 3 T, PRESS, TE 30 ms, whose line shapes, macromolecules and baselines are not those of the fit, signal to noise about
 35): each voxel was found in the motor cortex of its side, 59 to 74 % of its tissue precentral gyrus. Healthy, 12 spectra: NAA/Cr right
 (standard deviation 4 %, at worst 9), NAA/Cho 1 % too low (8), NAA/mI 2 % too high (11), Cho/Cr 2 % too high (9), mI/Cr right (9), Glx/Cr
