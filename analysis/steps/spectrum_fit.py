@@ -20,7 +20,7 @@ their first 40 ms, 1.12 with a width each and 1.28 with one for all, whose resid
 than that of NAA, and a program that gives all one width finds higher ratios. Its broad lines are those of the prior: no proof of
 them.
 At 7 T (PRESS 30, no water, a band that ends at 1.5 ppm on a steep baseline) NAA/Cr 1.05 ± 0.11, Cho/Cr 0.36 ± 0.05: the residual is
-noise, but Cho/Cr was 0.27 to 0.39 with other signals left free.
+noise, but Cho/Cr was 0.27 to 0.45 with other signals left free.
 """
 
 from __future__ import annotations
