@@ -1,7 +1,7 @@
 """The earlier examinations of a patient made ready for comparison: their images read, and measured where no report of this version says it.
 
 The last one with images is compared image by image; of those before it only the values are needed. A prior whose report was written by
-another version of a marker, or that has none, is analysed again where its images are at hand; where they are not, its values are not
+another version of a marker, or that has none, is analysed again where its images are at hand and time allows; else its values are not
 compared, and the report says so. What goes wrong with a prior costs a sentence, never the report of the new examination.
 """
 
@@ -17,7 +17,6 @@ from analysis.engine import analyse
 from analysis.examination import Examination
 from analysis.follow_up import Prior, follow_up_of
 from analysis.marker import Marker
-from analysis.outcome import Outcome
 from analysis.report import Report, SeriesNote
 from analysis.words import Name, Words, say
 from node.earlier_report import day_of
@@ -28,6 +27,8 @@ from node.paradigms import with_paradigms
 from node.settings import Settings
 from node.study import Study, patient_of, read_studies
 from node.treatments import treatments_of
+
+TIME_SHARE = 0.5  # of what an analysis may take, for measuring earlier examinations
 
 
 def with_follow_up(
@@ -66,27 +67,36 @@ def _studies(folders: Sequence[Path]) -> dict[str, Study]:
 def _priors(
     found: Sequence[Earlier], studies: Mapping[str, Study], every: tuple[Marker, ...], now: Examination, settings: Settings
 ) -> tuple[list[Prior], list[Words]]:
-    """Each earlier examination with what can be compared of it, the last with images also as an examination."""
-    wanted = {one.name: one.version for one in every}
-    last = next((one for one in reversed(found) if one.study_instance_uid in studies), None)
+    """Each earlier examination with what can be compared of it, oldest first, the last with images also as an examination. The latest are
+    measured again first, as long as half the time that an analysis may take is not over."""
+    wanted, end = {one.name: one.version for one in every}, time.monotonic() + TIME_SHARE * settings.worker.time_limit_s
+    last = next((one for one in reversed(found) if one.series and one.study_instance_uid in studies), None)
     priors, notes = [], []
-    for one in found:
-        study, stale = studies.get(one.study_instance_uid), _is_stale(one, wanted)
+    for one in reversed(found):
+        study, is_stale = studies.get(one.study_instance_uid) if one.series else None, _is_stale(one, wanted)
+        prior = Prior(one)
         try:
-            if study is None or not (stale or one is last):
-                priors.append(Prior(one))
-                continue
-            now.watch(f"reading the examination of {one.day}")
-            examination, acquisitions = _examination(study, every, now, settings)
-            if stale:
-                one_now = said_by(_measured(examination, every))
-                one = replace(one, markers=one_now or one.markers, acquisitions=acquisitions)
-            priors.append(Prior(one, examination if one.study_instance_uid == last.study_instance_uid else None))
+            if study is not None and (one is last or (is_stale and time.monotonic() < end)):
+                now.watch(f"reading the examination of {one.day}")
+                prior = _measured(one, study, every, now, settings, is_stale, is_kept=one is last)
+            elif study is not None and is_stale:
+                notes.append(say("the examination of {day} was not measured again: it would have taken too long", day=Name(one.day)))
         except Exception as error:  # whatever a library throws ends this prior, not the report
-            priors.append(Prior(one))
             reason = error.reason if isinstance(error, StudyError) else Name(type(error).__name__)
             notes.append(say("the images of {day} could not be used: {reason}", day=Name(one.day), reason=reason))
+        priors.insert(0, prior)
     return priors, notes
+
+
+def _measured(
+    one: Earlier, study: Study, every: tuple[Marker, ...], now: Examination, settings: Settings, is_stale: bool, is_kept: bool
+) -> Prior:
+    """An earlier examination with its images, where they are kept for the comparison; measured where its report does not do."""
+    examination, acquisitions = _examination(study, every, now, settings)
+    if is_stale:
+        markers = said_by(analyse(examination, every, time.monotonic))
+        one = replace(one, markers=markers or one.markers, acquisitions=acquisitions)
+    return Prior(one, examination if is_kept else None)
 
 
 def _is_stale(one: Earlier, wanted: Mapping[str, int]) -> bool:
@@ -101,7 +111,3 @@ def _examination(
     images = with_paradigms(images, settings.task)
     used = {role: Acquisition(place.scanner, place.protocol) for role, place in places(decisions, images).items()}
     return Examination(images, patient_of(study), now.watch, now.norms, frozenset(one.role for one in decisions)), used
-
-
-def _measured(examination: Examination, every: tuple[Marker, ...]) -> tuple[Outcome, ...]:
-    return analyse(examination, every, time.monotonic)

@@ -1,0 +1,111 @@
+"""Earlier examinations whose images lie in folders: which are measured again, which are kept, and what is said of the others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.earlier import Earlier, EarlierMarker, EarlierMeasurement
+from analysis.examination import Examination
+from analysis.marker import Marker
+from analysis.outcome import MEASURED, Concept, Measurement, Outcome
+from analysis.report import Report
+from node.follow_up import with_follow_up
+from node.images import images_of
+from node.settings import Results, Settings, Worker
+from node.study import patient_of, read_study
+
+T1 = {"ScanningSequence": "GR", "MRAcquisitionType": "3D", "RepetitionTime": 2300, "EchoTime": 3, "InversionTime": 900, "FlipAngle": 9}
+BRAIN, VOLUME = Concept("SCT", "12738006", "Brain"), Concept("SCT", "118565006", "Volume")
+measured_on: list[str] = []
+
+
+def measure(examination: Examination) -> Outcome:
+    """The mean of the T1, which is the tenth of the brightness that the test wrote."""
+    value = float(examination.image("t1").array.mean()) / 10.0
+    measured_on.append(f"{value:.0f}")
+    one = Measurement("brain_volume", value, "ml", VOLUME, BRAIN, uncertainty=0.1, no_reference="none")
+    return Outcome("brain_volumes", 7, MEASURED, measurements=(one,))
+
+
+BRIGHTNESS = Marker("brain_volumes", 7, (("t1",),), ("brain_volume",), (), measure, "")
+
+
+@pytest.fixture
+def study(scanner, tmp_path):
+    """Writes a T1 of one brightness under a study UID and a day; returns its folder."""
+
+    def write(number: int, day: str, brightness: int):
+        tags = {**T1, "StudyInstanceUID": f"1.2.3.{number}", "StudyDate": day, "StudyTime": "101112", "Rows": 32, "Columns": 32}
+        tags["PatientID"] = "P"
+        headers = scanner.stack(scanner.header(**tags), 9, 5.0, 6.0)  # too thin for a head, so that no image is laid over another
+        scanner.write(headers, np.full((9, 32, 32), brightness), tmp_path / str(number), number)
+        return tmp_path / str(number)
+
+    measured_on.clear()
+    return write
+
+
+def earlier(number: int, day: str, days_before: int, value: float | None, version: int = 7, series: int = 1) -> Earlier:
+    held = () if value is None else (EarlierMeasurement("brain_volume", value, "ml", uncertainty=0.1),)
+    markers = {"brain_volumes": EarlierMarker(version, held)} if held else {}
+    return Earlier(f"1.2.3.{number}", day, days_before, markers=markers, series=series)
+
+
+def followed(new, priors, folders, settings=None):
+    one = read_study(new)
+    _, images = images_of(one, (BRIGHTNESS,), lambda step: None)
+    examination = Examination(images, patient_of(one))
+    outcomes = (measure(examination),)
+    measured_on.clear()
+    report = Report(one.study_instance_uid, patient_of(one), (), outcomes, ("The first sentence.", "The last."), earlier=tuple(priors))
+    return with_follow_up(report, examination, (BRIGHTNESS,), one, folders, settings or Settings())
+
+
+def points(report):
+    (trend,) = report.follow_up.trends
+    return [(point.day, round(point.value)) for _, line in trend.lines for point in line]
+
+
+def test_what_has_no_report_or_one_of_another_version_is_measured_again_and_what_has_one_is_not(study):
+    new, folders = study(9, "20260601", 900), [study(1, "20240601", 1000), study(2, "20250601", 980), study(3, "20251201", 950)]
+    priors = [earlier(1, "2024-06-01", 730, None), earlier(2, "2025-06-01", 365, 98.0), earlier(3, "2025-12-01", 182, 55.0, version=6)]
+    report = followed(new, priors, folders)
+    assert measured_on == ["95", "100"]  # the latest first; the second has its report
+    assert points(report) == [("2024-06-01", 100), ("2025-06-01", 98), ("2025-12-01", 95), ("2026-06-01", 90)]
+    assert report.follow_up.since.day == "2025-12-01" and report.summary[0] == "The first sentence." and len(report.summary) > 2
+    (change,) = report.follow_up.seen
+    assert (round(change.then), round(change.now)) == (95, 90) and change.years == pytest.approx(182 / 365.25)
+
+
+def test_where_time_is_over_the_latest_is_measured_and_the_others_are_named(study):
+    new, folders = study(9, "20260601", 900), [study(1, "20240601", 1000), study(3, "20251201", 950)]
+    priors = [earlier(1, "2024-06-01", 730, None), earlier(3, "2025-12-01", 182, None)]
+    report = followed(new, priors, folders, Settings(worker=Worker(time_limit_s=0.0)))
+    assert measured_on == ["95"] and points(report) == [("2025-12-01", 95), ("2026-06-01", 90)]
+    assert "the examination of 2024-06-01 was not measured again: it would have taken too long" in report.follow_up.notes
+
+
+def test_a_report_without_images_is_compared_by_its_values_and_says_so(study):
+    report = followed(study(9, "20260601", 900), [earlier(3, "2025-12-01", 182, 95.0, series=0)], [])
+    assert measured_on == [] and [round(one.then) for one in report.follow_up.seen] == [95]
+    assert any("images are not at hand" in note for note in report.follow_up.notes)
+
+
+def test_images_that_cannot_be_used_cost_a_sentence(study):
+    folder = study(3, "20251201", 950)
+    for path in folder.rglob("*.dcm"):
+        path.write_bytes(path.read_bytes()[:-200])
+    report = followed(study(9, "20260601", 900), [earlier(3, "2025-12-01", 182, None)], [folder])
+    assert report.follow_up.since is None and report.follow_up.changes == ()
+    assert "no earlier examination has values that could be compared" in report.follow_up.notes
+
+
+def test_treatments_of_the_patient_stand_in_the_report_and_no_earlier_examination_is_no_follow_up(study, tmp_path):
+    table = tmp_path / "given.csv"
+    table.write_text("patient_id,date,treatment\nP,2026-01-05,Riluzol\nQ,2026-01-06,other\n")
+    settings = replace(Settings(), results=Results(treatments=table))
+    new = study(9, "20260601", 900)
+    report = followed(new, [earlier(3, "2025-12-01", 182, 95.0, series=0)], [], settings)
+    assert [one.words for one in report.follow_up.treatments] == ["Riluzol"]
+    assert followed(new, [], [], settings).follow_up is None
