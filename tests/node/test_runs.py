@@ -52,7 +52,7 @@ def test_the_phantom_comes_back_from_its_file(tmp_path, series):
     from node.phantom import WHEN, _save, _study
 
     made = scan_bold(healthy_head(), shape_of(3), series, 3, Course(volumes=12), coarseness=2.0)
-    _save(function_instance(made, series, _study({"seed": 3}, "0" * 64, WHEN)), tmp_path / series)
+    _save(function_instance(made, series, _study({"seed": 3}, "0" * 64, WHEN, "P")), tmp_path / series)
     (study,), problems = read_studies(tmp_path)
     decision = decide(study.series[0])
     assert not problems and decision.role == "bold" and decision.usable, decision.why
