@@ -48,7 +48,7 @@ def compared(
         notes.append(say("The earlier images are not at hand: the values of the earlier report are compared, not the images."))
     else:
         t1 = _of_both("t1", t1_halfway, images, notes)
-        volumes = () if t1 is None else volume_changes(*images, t1)
+        volumes = () if t1 is None else _of_both("t1", lambda *pair: volume_changes(*pair, t1), images, notes) or ()
         lesions = _of_both("flair", lesion_changes, images, notes)
     found = changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner, volumes=volumes, lesions=lesions)
     return Comparison(years, found, t1, lesions, tuple(notes))

@@ -12,18 +12,19 @@ from PIL import Image as Pixels
 from reportlab.lib.colors import Color, HexColor, black, white
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable
+from reportlab.platypus import Flowable, KeepTogether, Spacer, Table, TableStyle
 
 from analysis.outcome import Profile
 from analysis.sentence import SIDES
 from analysis.words import say
 from node.illustrations import Scale, Shown
-from node.paper import BOLD, INK, LEFT, REGULAR, RIGHT, RULE, SOFT, Paper
+from node.paper import BOLD, CONTENT_WIDTH, INK, LEFT, REGULAR, RIGHT, RULE, SOFT, Paper
 from node.pictures import Line
 
 SIDE_COLORS = {"left": LEFT, "right": RIGHT}
 SHADOW = Color(0, 0, 0, 0.65)
 BAND = HexColor("#dfe5ea")
+GAP = 6.0  # between pictures of a row
 
 
 class Panel(Flowable):
@@ -148,6 +149,28 @@ class Key(Flowable):
             canvas.line(x, self.height - y - 7.5, x + 11, self.height - y - 7.5)
             canvas.setFillColor(INK)
             canvas.drawString(x + 15, self.height - y - 10.5, name)
+
+
+def picture_row(paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | None, most_high: float) -> list[Flowable]:
+    """A row of pictures of one height, and below what their colours mean, once for rows that share it."""
+    aspects = [shown.picture.size_mm[0] / shown.picture.size_mm[1] for shown in row]
+    high = min((CONTENT_WIDTH - GAP * (len(row) - 1)) / sum(aspects), most_high)
+    panels = [Panel(paper, shown, high) for shown in row]
+    table = Table([panels], [panel.width + GAP for panel in panels], hAlign="LEFT")
+    table.setStyle(TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]))
+    story: list[Flowable] = [table]
+    for scale in dict.fromkeys(shown.scale for shown in row if shown.scale):
+        if scale not in [shown.scale for shown in following or ()]:
+            story.append(ColorBar(paper, scale))
+    key, next_key = (_key(shown) for shown in (row, following or ()))
+    if key and key != next_key:
+        story.append(Key(paper, list(key.items()), CONTENT_WIDTH))
+    return [KeepTogether([*story, Spacer(0, 3)])]
+
+
+def _key(row: Sequence[Shown]) -> dict[str, str]:
+    """What the colours of the outlines in a row of pictures mean."""
+    return {color: name for shown in row for color, name in shown.key.items()}
 
 
 class ProfileChart(Flowable):

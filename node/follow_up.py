@@ -22,8 +22,9 @@ from analysis.words import Name, Words, say
 from node.earlier_report import day_of
 from node.errors import StudyError
 from node.follow_up_words import sentences_of
-from node.images import images_of, places
+from node.images import images_of, used
 from node.paradigms import with_paradigms
+from node.roles import Decision
 from node.settings import Settings
 from node.study import Study, patient_of, read_studies
 from node.treatments import treatments_of
@@ -41,16 +42,16 @@ def with_follow_up(
     priors, notes = _priors(report.earlier, _studies(folders), every, examination, settings)
     events, problems = treatments_of(settings.results.treatments, str(study.header.get("PatientID") or ""))
     examination.watch("comparing with the earlier examination")
-    follow_up = follow_up_of(examination, report.outcomes, day, acquisitions_of(report.series), priors)
+    follow_up = follow_up_of(examination, report.outcomes, day, acquisitions_of([one for one in report.series if one.used]), priors)
     if follow_up is None:
         return report
     follow_up = replace(follow_up, treatments=events, notes=(*follow_up.notes, *notes, *problems))
     return replace(report, follow_up=follow_up, summary=(*report.summary[:1], *sentences_of(follow_up), *report.summary[1:]))
 
 
-def acquisitions_of(series: Sequence[SeriesNote]) -> dict[str, Acquisition]:
-    """Scanner and protocol of what was measured on, by role."""
-    return {one.role: Acquisition(one.scanner, one.protocol) for one in series if one.used and one.scanner and one.protocol}
+def acquisitions_of(series: Sequence[SeriesNote | Decision]) -> dict[str, Acquisition]:
+    """Scanner and protocol of series by role; of several with one role those of the first, as the coded report holds them."""
+    return {one.role: Acquisition(one.scanner, one.protocol) for one in reversed(series) if one.scanner and one.protocol}
 
 
 def _studies(folders: Sequence[Path]) -> dict[str, Study]:
@@ -109,5 +110,5 @@ def _examination(
 ) -> tuple[Examination, dict[str, Acquisition]]:
     decisions, images = images_of(study, every, now.watch)
     images = with_paradigms(images, settings.task)
-    used = {role: Acquisition(place.scanner, place.protocol) for role, place in places(decisions, images).items()}
-    return Examination(images, patient_of(study), now.watch, now.norms, frozenset(one.role for one in decisions)), used
+    sent = frozenset(one.role for one in decisions)
+    return Examination(images, patient_of(study), now.watch, now.norms, sent), acquisitions_of(used(decisions, images))

@@ -16,8 +16,6 @@ from node.follow_up_words import change_line, not_compared_lines, sentences_of
 from node.language import Language
 from node.measurement_group import named_as, text
 
-REPORT_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"  # Comprehensive 3D SR
-
 
 def follow_up_items(found: FollowUp | None, language: Language) -> list[Dataset]:
     """The items; none where there is no earlier examination."""

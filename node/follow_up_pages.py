@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, LongTable, PageBreak, Spacer, Table, TableStyle
+from reportlab.platypus import CondPageBreak, Flowable, LongTable, PageBreak, Spacer, Table, TableStyle
 
 from analysis.change import Change
 from analysis.follow_up import FollowUp
@@ -17,7 +17,7 @@ from analysis.sentence import title_of
 from analysis.steps.halfway import Halfway
 from analysis.volume import Volume
 from analysis.words import Name, Words, joined, say
-from node.charts import Panel
+from node.charts import picture_row
 from node.concepts import decimals, unit_words
 from node.follow_up_words import LESION_WORDS, days_words, not_compared_lines, sentences_of, shown_changes, signed_words, what_words
 from node.illustrations import PLANE_NAMES, Shown
@@ -44,7 +44,7 @@ MARKS = {"more than": ("●", WARM), "within": ("○", INK), "below": ("–", SO
 SHORT = {"more than": say("more than noise and ageing"), "within": say("within noise and ageing"), "below": say("below what can be seen")}
 LESION_COLORS = {"new": "#d55e00", "grown": "#e69f00", "shrunk": "#56b4e9", "gone": "#0072b2"}
 DIFFERENCE = 0.35  # of the brightness of white matter: what is shown in full colour
-GAP, MOST_HIGH, MOST_LESIONS_SHOWN = 5.0, 175.0, 2
+MOST_HIGH, MOST_LESIONS_SHOWN = 175.0, 2
 
 
 def follow_up_pages(paper: Paper, found: FollowUp | None) -> list[Flowable]:
@@ -91,7 +91,7 @@ def _table(paper: Paper, found: FollowUp) -> list[Flowable]:
 
 def _row(paper: Paper, one: Change) -> list[Flowable]:
     unit = unit_words(one.unit)
-    what = say("{what} ({unit})", what=what_words(one), unit=unit) if len(unit) in (1, 2, 3) else what_words(one)
+    what = say("{what} ({unit})", what=what_words(one), unit=unit) if unit else what_words(one)
     percent = say("{percent:+.1f} %", percent=one.percent) if one.percent is not None else signed_words(one.change, one.now)
     yearly = "–" if one.per_year is None else signed_words(one.per_year, one.now)
     mark, color = MARKS[one.verdict]
@@ -133,7 +133,9 @@ def _twins(paper: Paper, found: FollowUp) -> list[Flowable]:
     said = say("Both images on one grid half-way between the two positions, equally bright. Difference: red where the present image is "
                "brighter, blue where it is darker.")  # fmt: skip
     head = [paper.paragraph(say("Side by side"), "subheading")]
-    return [CondPageBreak(240), *head, *(_panels(paper, row) for row in rows), paper.paragraph(said, "caption")]
+    following = [*rows[1:], None]
+    drawn = [one for row, after in zip(rows, following, strict=True) for one in picture_row(paper, row, after, MOST_HIGH)]
+    return [CondPageBreak(240), *head, *drawn, paper.paragraph(said, "caption")]
 
 
 def _t1_rows(found: FollowUp) -> Iterator[list[Shown]]:
@@ -197,12 +199,3 @@ def _difference(half: Halfway, plane: Plane, at_mm: float, box: Box) -> Picture:
     values = np.where(section(inside, plane, at_mm, box) > 0.5, values, 0.0)
     pixels = colored(values, (-DIFFERENCE * white, DIFFERENCE * white), "RdBu_r")
     return Picture(pixels, take(half.first, plane, at_mm, box, (0.0, 1.0)).pixel_mm, plane, at_mm)
-
-
-def _panels(paper: Paper, row: Sequence[Shown]) -> Flowable:
-    aspects = [shown.picture.size_mm[0] / shown.picture.size_mm[1] for shown in row]
-    high = min((CONTENT_WIDTH - GAP * (len(row) - 1)) / sum(aspects), MOST_HIGH)
-    panels = [Panel(paper, shown, high) for shown in row]
-    table = Table([panels], [panel.width + GAP for panel in panels], hAlign="LEFT")
-    table.setStyle(TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]))
-    return KeepTogether([table, Spacer(0, 3)])

@@ -18,10 +18,10 @@ from analysis.sequences import CAME, LIMITED, MISSING, UNUSED
 from analysis.support import Line, Support
 from analysis.volume import Image
 from analysis.words import Name, joined, say
-from node.charts import ColorBar, Key, Panel, ProfileChart
+from node.charts import ProfileChart, picture_row
 from node.explanations import explanation_of, sources_of
 from node.follow_up_pages import follow_up_pages
-from node.illustrations import Illustrator, Shown
+from node.illustrations import Illustrator
 from node.names import words
 from node.paper import CONTENT_WIDTH, FILL, HEADLINE, INK, RULE, SOFT, WARM, Paper, date
 from node.plots import PlotChart
@@ -31,7 +31,6 @@ from node.wording import earlier_lines
 
 PICTURES_MOST_HIGH, TWO_ROWS_MOST_HIGH, BESIDE_PROFILES_MOST_HIGH, OVERVIEW_MOST_HIGH = 196.0, 172.0, 158.0, 110.0
 OVERVIEWS = 5  # in a row
-GAP = 6.0
 QUALITY = "image_quality"
 ORDER = (
     "precentral_gyrus", "motor_band", "cst_flair", "cst_diffusion", "callosum_diffusion", "motor_cortex_spectroscopy", "brainstem",
@@ -172,7 +171,7 @@ def _marker(paper: Paper, outcome: Outcome, illustrator: Illustrator) -> list[Fl
     most_high = BESIDE_PROFILES_MOST_HIGH if has_charts else TWO_ROWS_MOST_HIGH if len(rows) > 1 else PICTURES_MOST_HIGH
     for number, row in enumerate(rows):
         following = rows[number + 1] if number + 1 < len(rows) else None
-        story += _pictures(paper, row, following, most_high)
+        story += picture_row(paper, row, following, most_high)
     story += [*_profiles(paper, outcome.profiles), *_plots(paper, outcome.plots)]
     is_long = len(by_name([*outcome.measurements, *outcome.gaps])) > ROWS_BESIDE_PICTURES
     story += [Spacer(0, 2), *marker_table(paper, (outcome,), is_whole=not is_long)]
@@ -200,30 +199,6 @@ def _gap_line(gaps: Sequence[Gap]) -> str:
     names = [joined([words(name), *([words(level)] if level else []), *(held if len(held) == 1 and held[0] else [])], " ")
              for (name, level), held in sides.items()]  # fmt: skip
     return say("{names}: not measured: {reason}", names=joined(names), reason=gaps[0].reason)
-
-
-def _pictures(
-    paper: Paper, row: Sequence[Shown], following: Sequence[Shown] | None, most_high: float
-) -> list[Flowable]:
-    """A row of pictures of one height, and below what their colours mean, once for rows that share it."""
-    aspects = [shown.picture.size_mm[0] / shown.picture.size_mm[1] for shown in row]
-    high = min((CONTENT_WIDTH - GAP * (len(row) - 1)) / sum(aspects), most_high)
-    panels = [Panel(paper, shown, high) for shown in row]
-    table = Table([panels], [panel.width + GAP for panel in panels], hAlign="LEFT")
-    table.setStyle(TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]))
-    story: list[Flowable] = [table]
-    for scale in dict.fromkeys(shown.scale for shown in row if shown.scale):
-        if scale not in [shown.scale for shown in following or ()]:
-            story.append(ColorBar(paper, scale))
-    key, next_key = (_key(shown) for shown in (row, following or ()))
-    if key and key != next_key:
-        story.append(Key(paper, list(key.items()), CONTENT_WIDTH))
-    return [KeepTogether([*story, Spacer(0, 3)])]
-
-
-def _key(row: Sequence[Shown]) -> dict[str, str]:
-    """What the colours of the outlines in a row of pictures mean."""
-    return {color: name for shown in row for color, name in shown.key.items()}
 
 
 def _profiles(paper: Paper, profiles: Sequence[Profile]) -> list[Flowable]:
@@ -261,7 +236,7 @@ def _quality(paper: Paper, report: Report, illustrator: Illustrator) -> list[Flo
     roles = dict.fromkeys(note.role for note in report.series if note.used and illustrator.grounds.holds(note.role))
     seen = [illustrator.grounds.overview(role) for role in roles]
     for start in range(0, len(seen), OVERVIEWS):
-        story += _pictures(paper, seen[start : start + OVERVIEWS], None, OVERVIEW_MOST_HIGH)
+        story += picture_row(paper, seen[start : start + OVERVIEWS], None, OVERVIEW_MOST_HIGH)
     rows = [[paper.paragraph(head, "soft") for head in (say("Series"), say("taken for"), say("why"))]]
     for number, note in enumerate(report.series, start=1):
         name = Name(note.description or f"{number}")
