@@ -49,11 +49,6 @@ LESIONS = "white_matter_lesions"
 NOT_FOLLOWED = ("image_quality",)  # a marker, and measurements of others, that say how good the images are, not how the patient is
 QUALITY = ("snr", "linewidth", "framewise_displacement", "motion")
 _FROM_IMAGES = say("from both images at once, half-way between them")
-CORTEX_FOLLOWED_PERCENT = 64.0  # 58 of a loss of 5 % and 70 of one of 2 %, on two phantoms (analysis.steps.volume_change)
-_FROM_IMAGES_OF_CORTEX = say(
-    "from both images at once, half-way between them; of a loss of the thin cortex about {share:.0f} % is followed",
-    share=CORTEX_FOLLOWED_PERCENT,
-)
 _FROM_VALUES = say("difference of two measurements")
 
 
@@ -217,8 +212,15 @@ def of_images(marker: str, now: Measurement, image: VolumeChange, years: float, 
     share = image.percent / 100.0  # of the mean of both
     then = now.value * (1.0 - share / 2.0) / (1.0 + share / 2.0)
     error = math.sqrt(2.0) * IMAGE_RETEST_PERCENT[image.name] / 100.0 * (then + now.value) / 2.0
-    method = _FROM_IMAGES_OF_CORTEX if image.name == "precentral_volume" else _FROM_IMAGES
-    return _judged(marker, now, then, now.value - then, years, error, (method, IMAGES), mark, age_years)
+    return _judged(marker, now, then, now.value - then, years, error, (_from_images(image), IMAGES), mark, age_years)
+
+
+def _from_images(image: VolumeChange) -> Words:
+    """How it was measured."""
+    if image.followed is None:
+        return _FROM_IMAGES
+    return say("from both images at once, half-way between them, which show {share:.0f} % of a known loss: that is allowed for",
+               share=100.0 * image.followed)  # fmt: skip
 
 
 def of_lesions(now: Outcome, lesions: LesionChanges, years: float, mark: Words | None) -> Change:

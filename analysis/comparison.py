@@ -16,6 +16,7 @@ from analysis.examination import Examination, Patient
 from analysis.outcome import NotMeasurable, Outcome
 from analysis.steps.halfway import Halfway
 from analysis.steps.lesion_change import LesionChanges, lesion_changes
+from analysis.steps.same_head import lay_like
 from analysis.steps.volume_change import t1_halfway, volume_changes
 from analysis.words import Words, say
 
@@ -47,11 +48,16 @@ def compared(
     if images is None:
         notes.append(say("The earlier images are not at hand: the values of the earlier report are compared, not the images."))
     else:
-        t1 = _of_both("t1", t1_halfway, images, notes)
+        t1 = _of_both("t1", _t1_halfway, images, notes)
         volumes = () if t1 is None else _of_both("t1", lambda *pair: volume_changes(*pair, t1), images, notes) or ()
         lesions = _of_both("flair", lesion_changes, images, notes)
     found = changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner, volumes=volumes, lesions=lesions)
     return Comparison(years, found, t1, lesions, tuple(notes))
+
+
+def _t1_halfway(then: Examination, now: Examination) -> Halfway:
+    lay_like(then, now)
+    return t1_halfway(then, now)
 
 
 def _of_both(

@@ -8,7 +8,7 @@
                        is missing has gone or is not there yet
 
 A loss of volume is a shrinkage: the tissue draws together, and the fluid near by takes its place. The flow has the divergence that is asked
-for inside the tissue, the opposite in the fluid within REACH_MM, and none elsewhere, so that what moves is known in every place and what is
+for inside the tissue, the opposite in the fluid near by, and none elsewhere, so that what moves is known in every place and what is
 lost is the integral of it, not a measurement. Every visit lies in the scanner in another position and has another grid, bias field and
 noise; a visit 0 without a change is the usual phantom.
 """
@@ -31,10 +31,10 @@ from analysis.phantom_regions import brainstem, motor_strip
 from analysis.phantom_scan import SEQUENCES, look_up, scan, scan_diffusion
 from analysis.phantom_shape import Shape, rotation, shape_of
 from analysis.phantom_tracts import fibres_of
+from analysis.steps.flow import flow_between
 from analysis.volume import Image
 
 TURN_DEG, SHIFT_MM = 5.0, 6.0
-REACH_MM = 10.0
 MARGIN_MM = 24  # beyond it a flow that takes from here and gives there has died away
 STEPS, ROUNDS = 2, 2
 FLOW_SMALLEST = 0.05  # percent: less is no change
@@ -90,13 +90,10 @@ class Shrinkage:
 
 def shrinkage(tissue: np.ndarray, fluid: np.ndarray, percent: float) -> Shrinkage:
     """The flow under which `tissue` (fraction 0 to 1 on the template) loses a share of its volume to the `fluid` near it."""
-    from scipy import ndimage
-
     box = _around(tissue > 0.05)
     loss = tissue[box].astype(np.float32)
-    gain = fluid[box] * (ndimage.distance_transform_edt(loss < 0.5) <= REACH_MM)
     corner = np.array([side.start for side in box]) + ORIGIN_MM
-    way_mm = _flow(loss - gain * np.float32(loss.sum() / gain.sum()))
+    way_mm = flow_between(loss, fluid[box])
     wanted = rate = -np.log(1.0 - percent / 100.0)
     for _ in range(ROUNDS):  # where tissue and fluid share a voxel, it shrinks less
         reached = -np.log(1.0 + volume_change(tissue, (Shrinkage(way_mm * np.float32(rate), corner),)) / 100.0)
@@ -107,18 +104,6 @@ def shrinkage(tissue: np.ndarray, fluid: np.ndarray, percent: float) -> Shrinkag
 def _around(where: np.ndarray) -> tuple[slice, ...]:
     edges = [np.flatnonzero(where.any(axis=tuple(a for a in range(3) if a != k)))[[0, -1]] for k in range(3)]
     return tuple(slice(max(int(a) - MARGIN_MM, 0), min(int(b) + MARGIN_MM + 1, n)) for (a, b), n in zip(edges, SHAPE, strict=True))
-
-
-def _flow(divergence: np.ndarray) -> np.ndarray:
-    """The flow without curl that has a divergence whose sum is 0 (x, y, z), per mm: (3, x, y, z), mm. The lattice repeats itself."""
-    from scipy import fft
-
-    source = fft.rfftn(divergence.astype(np.float32))
-    waves = np.meshgrid(*(2j * np.pi * fft.fftfreq(n) for n in divergence.shape[:2]), 2j * np.pi * fft.rfftfreq(divergence.shape[2]),
-                        indexing="ij", sparse=True)  # fmt: skip
-    square = sum(wave**2 for wave in waves)
-    square[0, 0, 0] = 1.0
-    return np.stack([fft.irfftn(source * wave / square, divergence.shape).astype(np.float32) for wave in waves])
 
 
 @lru_cache(maxsize=4)

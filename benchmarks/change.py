@@ -84,7 +84,8 @@ def compared(then: Examination, now: Examination) -> tuple[VolumeChange, ...]:
     begin = time.process_time()
     half = t1_halfway(then, now)
     found = volume_changes(then, now, half)
-    said = ", ".join(f"{one.name.removesuffix('_volume')} {one.side or ''} {one.percent:+.2f}".replace("  ", " ") for one in found)
+    said = ", ".join(f"{one.name.removesuffix('_volume')} {one.side or ''} {one.percent:+.2f}".replace("  ", " ") +
+                     (f" ({one.followed:.2f} followed)" if one.followed else "") for one in found)  # fmt: skip
     print(f"   turned {half.turned_deg:.1f} deg, moved {half.moved_mm:.1f} mm, alike {half.alike:.3f}: {said} %; "
           f"{time.process_time() - begin:.0f} s of processor", flush=True)  # fmt: skip
     return found

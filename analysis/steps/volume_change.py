@@ -24,30 +24,38 @@ import numpy as np
 
 from analysis.examination import Examination
 from analysis.outcome import NotMeasurable, Side
+from analysis.steps.added_loss import percent_of, shares_followed
 from analysis.steps.brainstem import brainstem_parts
-from analysis.steps.deformation import displacement, growth, read
+from analysis.steps.deformation import Pair, displacement, pair_of, read
 from analysis.steps.halfway import Halfway, View, halfway, middle_of, start_of
 from analysis.steps.head import brain_mask, head_on_template
 from analysis.steps.ribbon import central_gyri
-from analysis.steps.space import around
 from analysis.steps.tissue import tissue_fractions
-from analysis.volume import Volume
 
 T = TypeVar("T")
 
 LEAST_ML = 0.3
+LEAST_FOLLOWED = 0.4  # of a known loss; of less one would see the correction rather than the image
 
 Key = tuple[str, Side | None]
+# Structures of which one alone does not shrink without its neighbours. All of the brain is not asked: its loss is followed (below)
+GROUPS: tuple[tuple[Key, ...], ...] = (
+    (("midbrain_volume", None), ("pons_volume", None), ("medulla_volume", None)),
+    (("precentral_volume", "left"),),
+    (("precentral_volume", "right"),),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class VolumeChange:
-    """`percent`: what the second has more than the first, of the mean of both. `volume_ml`: that mean half-way, by the outline there."""
+    """`percent`: what the second has more than the first, of the mean of both. `volume_ml`: that mean half-way, by the outline there.
+    `followed`: the share of a known loss that was followed, 0 to 1, by which `percent` was divided; None where none was added."""
 
     name: str
     side: Side | None
     percent: float
     volume_ml: float
+    followed: float | None = None
 
 
 def t1_halfway(then: Examination, now: Examination) -> Halfway:
@@ -92,20 +100,17 @@ def volume_changes(then: Examination, now: Examination, half: Halfway) -> tuple[
     t1 = then.image("t1"), now.image("t1")
     outlines = {key: (half.of_first(t1[0].with_array(first[key])), half.of_second(t1[1].with_array(second[key])))
                 for key in first if key in second}  # fmt: skip
-    return changes_of(displacement(half), outlines, half.first)
+    return changes_of(pair_of(half), outlines, half.first.voxel_ml)
 
 
-def changes_of(way: np.ndarray, outlines: Mapping[Key, tuple[np.ndarray, np.ndarray]], grid: Volume) -> tuple[VolumeChange, ...]:
-    """The change of structures under a displacement (voxels of the grid half-way). `outlines`: each on that grid as found in the first and
-    in the second image, 0 to 1, before the displacement. Those that are hardly there are left out."""
-    before, after = growth(way)
-    found = []
-    for (name, side), (first, second) in outlines.items():
-        if min(first.sum(dtype=float), second.sum(dtype=float)) * grid.voxel_ml < LEAST_ML:
-            continue
-        box = around(grid.with_array(first + second > 0), 2 + int(np.abs(way).max()))
-        there = (read(first[box], -way[:, *box] / 2) + read(second[box], way[:, *box] / 2)) / 2
-        room = [float((there * share[box]).sum(dtype=float)) * grid.voxel_ml for share in (before, after)]
-        if min(room) >= LEAST_ML:
-            found.append(VolumeChange(name, side, 200.0 * (room[1] - room[0]) / (room[1] + room[0]), sum(room) / 2))
-    return tuple(found)
+def changes_of(pair: Pair, outlines: Mapping[Key, tuple[np.ndarray, np.ndarray]], voxel_ml: float) -> tuple[VolumeChange, ...]:
+    """The change of structures between two images half-way. `outlines`: each on their grid as found in the first and in the second image,
+    0 to 1. Those that are hardly there, or hardly followed, are left out."""
+    way = displacement(pair)
+    there = {key: (read(first, -way / 2) + read(second, way / 2)) / 2 for key, (first, second) in outlines.items()
+             if min(first.sum(dtype=float), second.sum(dtype=float)) * voxel_ml >= LEAST_ML}  # fmt: skip
+    shares = shares_followed(pair, way, there, GROUPS)
+    return tuple(
+        VolumeChange(*key, percent_of(tissue, way) / shares.get(key, 1.0), float(tissue.sum(dtype=float)) * voxel_ml, shares.get(key))
+        for key, tissue in there.items() if shares.get(key, 1.0) >= LEAST_FOLLOWED
+    )  # fmt: skip
