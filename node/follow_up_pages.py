@@ -77,7 +77,7 @@ def _table(paper: Paper, found: FollowUp) -> list[Flowable]:
         return []
     heads = (say("value"), say("then"), say("now"), say("change"), say("per year"), say("index"), say("verdict"))
     rows = [[paper.paragraph(head, "soft") for head in heads], *(_row(paper, one) for one in shown)]
-    table = LongTable(rows, (172, 46, 46, 50, 50, 36, CONTENT_WIDTH - 400), repeatRows=1, spaceBefore=4, spaceAfter=2)
+    table = LongTable(rows, (168, 40, 40, 46, 44, 30, CONTENT_WIDTH - 368), repeatRows=1, spaceBefore=4, spaceAfter=2)
     table.setStyle(TableStyle([
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 1.2), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6),
         ("LEFTPADDING", (0, 0), (-1, -1), 2), ("RIGHTPADDING", (0, 0), (-1, -1), 3), ("LINEBELOW", (0, 0), (-1, 0), 0.6, RULE),

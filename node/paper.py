@@ -166,8 +166,8 @@ class Paper:
         self.language, self.who, self.head = provenance.language, identity(provenance), head
 
     def words(self, text: str) -> str:
-        """A text in the language of the document, in letters that it has."""
-        return drawn(self.language(text))
+        """A text in the language of the document, in letters that it has; a page can raise its powers, which plain text cannot."""
+        return drawn(self.language(text).replace("10^-3", "10⁻³"))
 
     def paragraph(self, text: str, style: str = "body", bullet: str | None = None) -> Paragraph:
         return Paragraph(escape(self.words(text)), STYLES[style], bulletText=bullet)

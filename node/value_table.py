@@ -107,7 +107,7 @@ class _Table:
         title = self.paper.language(joined([words(name), level_words(level)] if level else [words(name)]))
         row = self._row(self.paper.paragraph(title[:1].upper() + title[1:], "cell"))
         unit = next((unit_words(one.unit) for one in cells.values() if isinstance(one, Measurement)), "")
-        self.rows[row][UNIT] = self.paper.paragraph(unit.replace("10^-3", "10⁻³"), "soft")
+        self.rows[row][UNIT] = self.paper.paragraph(unit, "soft")
         for column, side in ((FIRST, "left"), (SECOND, "right")):
             if side in cells:
                 self._fill(row, column, cells[side], places)

@@ -35,7 +35,7 @@ def test_the_pages_show_what_changed_both_images_and_the_values_over_time(case):
     said = words_of(pages(case.report, case.provenance, case.images))
     assert "Change since 2025-01-02" in said and "2024-05-03 (13 months before), 2025-01-02 (5 months before)" in said
     assert "CST FA whole tract left 0.637 0.510 -22.2 %" in said and "1 new, 0 grown, 0 shrunk, 0 gone" in said
-    assert "CST MD internal capsule left (10^-3 mm²/s)" in said and "difference new Both images" in said  # the unit, the outline's colour
+    assert "CST MD internal capsule left (10⁻³ mm²/s)" in said and "difference new Both images" in said  # the unit, the outline's colour
     assert "scanner, its field strength or the protocol changed" in said
     assert "FLAIR, axial, 2025-01-02" in said and "T1, sagittal, 2025-06-01" in said and "difference" in said
     assert "Over time" in said and "Riluzol" in said and "Tofersen" in said and "2024-05-03" in said
