@@ -5,7 +5,6 @@ Only what is followed, or changed by more than noise, is said by name; the table
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from analysis.change import Change, NotCompared
@@ -77,9 +76,11 @@ def _change_words(one: Change) -> Words:
 
 
 def _lesions(found: FollowUp) -> Words:
-    counts = Counter(one.kind for one in found.lesions.found)
-    return say("Lesions of the white matter: {new} new, {grown} grown, {shrunk} shrunk, {gone} gone.",
-               **{kind: counts[kind] for kind in LESION_WORDS})  # fmt: skip
+    counts = {kind: found.lesions.count(kind) for kind in LESION_WORDS}
+    said = say("Lesions of the white matter: {new} new, {grown} grown, {shrunk} shrunk, {gone} gone.", **counts)
+    if not (in_tract := found.lesions.brighter_in_tract):
+        return said
+    return say("{said} Of these {count} in the corticospinal tract: the tract itself may have become brighter.", said=said, count=in_tract)
 
 
 def what_words(one: Change | NotCompared) -> Words:

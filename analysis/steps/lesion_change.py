@@ -13,7 +13,8 @@ outline had missed. At another position, on another grid, without a change, 17 o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,6 @@ from analysis.steps.halfway import Halfway, View, halfway, middle_of, start_of
 from analysis.steps.lesions import REGIONS, TOUCHING, Lesions, lesions_on_flair
 from analysis.steps.space import Placement, onto, sample
 from analysis.volume import Volume
-from analysis.words import Words, say
 
 Kind = Literal["new", "grown", "same", "shrunk", "gone"]
 KINDS: tuple[Kind, ...] = ("new", "grown", "same", "shrunk", "gone")
@@ -36,13 +36,15 @@ SMOOTH_VOXELS = 0.6
 RING_VOXELS = 3
 HELD_BEFORE = 0.2  # of a lesion's voxels: where the other outline holds more, it was there
 LEAST_VOXELS = 8  # 2 mm in each direction: less is no lesion that can be told from noise
+IN_TRACT = 0.5
 GROWTH_SHARE, GROWTH_ML = 0.25, 0.03  # of the mean volume; and at least
 
 
 @dataclass(frozen=True, eq=False)
 class LesionChange:
     """One lesion. `voxels` (n, 3) on the grid half-way, of both outlines; `then_ml` and `now_ml` where brightness supports the difference;
-    `brighter`: by how much its voxels became brighter, in what it stands out by."""
+    `brighter`: by how much its voxels became brighter, in what it stands out by. `in_tract`: the share of it that lies in the atlas's
+    corticospinal tract, which may have become brighter itself."""
 
     kind: Kind
     voxels: np.ndarray
@@ -51,6 +53,7 @@ class LesionChange:
     brighter: float
     region: str
     middle_lps: np.ndarray
+    in_tract: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +67,9 @@ class LesionChanges:
         return sum(one.kind == kind for one in self.found)
 
     @property
-    def words(self) -> Words:
-        """How many of each kind, as a sentence without a full stop."""
-        return say("lesions: {new} new, {grown} larger, {shrunk} smaller, {gone} gone, {same} as before",
-                   **{kind: self.count(kind) for kind in KINDS})  # fmt: skip
+    def brighter_in_tract(self) -> int:
+        """How many of those that are new or have grown lie mostly in the corticospinal tract."""
+        return sum(one.in_tract > IN_TRACT for one in self.found if one.kind in ("new", "grown"))
 
     @property
     def change_ml(self) -> float:
@@ -98,7 +100,23 @@ def lesion_changes(then: Examination, now: Examination) -> LesionChanges:
     first, second = (one.once(lesions_on_flair) for one in (then, now))
     half = flair_halfway(then, now)
     outlines = half.of_first(regions_of(first)), half.of_second(regions_of(second))
-    return LesionChanges(half, changed(half, *outlines, regions_at(half, first, second)))
+    found = changed(half, *outlines, regions_at(half, first, second))
+    places = [(on_template(one, "flair").place, matrix) for one, matrix in ((then, half.first_from_half), (now, half.second_from_half))]
+    return LesionChanges(half, tuple(replace(one, in_tract=share_in_tract(one, half, places)) for one in found))
+
+
+def share_in_tract(one: LesionChange, half: Halfway, places: Sequence[tuple[Placement, np.ndarray]]) -> float:
+    """The share of a lesion that lies in the corticospinal tract, the mean of what both placements say."""
+    from analysis import atlas
+
+    tract = [part.label for part in atlas.parts() if part.image == "tracts" and part.structure == "cst"]
+    shares = []
+    for place, series_from_half in places:
+        index = np.linalg.inv(place.grid.lps_from_index) @ series_from_half @ half.first.lps_from_index
+        at = one.voxels @ index[:3, :3].T + index[:3, 3]
+        template = np.stack([ndimage.map_coordinates(axis, at.T, order=1, mode="nearest") for axis in place.template_lps])
+        shares.append(np.isin(sample(atlas.labels("tracts"), template, order=0), tract).mean())
+    return float(np.mean(shares))
 
 
 def regions_of(lesions: Lesions) -> Volume:

@@ -102,7 +102,7 @@ def half_place(half):
 
 
 def test_a_shrunken_part_is_measured_and_the_exchange_gives_the_opposite(half, back):
-    """The ball lost 2 % of its radius: 6.06 % of its mean volume. The whole, of which it is a part that the fluid makes up for, lost nothing."""
+    """The ball lost 2 % of its radius: 6.06 % of its mean volume. All, of which it is a part that the fluid makes up for, lost nothing."""
     there = {one.name: one.percent for one in changes_of(pair_of(half), outlines(half), half.first.voxel_ml)}
     again = {one.name: one.percent for one in changes_of(pair_of(back), outlines(back), back.first.voxel_ml)}
     assert there["ball"] == pytest.approx(-6.06, abs=0.5)

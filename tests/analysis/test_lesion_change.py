@@ -1,10 +1,14 @@
 """A lesion is new, gone, grown or shrunk where both outline and brightness say so; an outline that flickers is no change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from analysis import atlas
 from analysis.steps.halfway import Halfway
-from analysis.steps.lesion_change import KINDS, OPPOSITE, LesionChanges, changed
+from analysis.steps.lesion_change import KINDS, OPPOSITE, LesionChanges, changed, share_in_tract
+from analysis.steps.space import Placement, lps_grid
 from analysis.volume import Volume
 
 SIZE, WHITE, LESION, NOISE = 64, 1.0, 1.7, 0.05
@@ -81,3 +85,16 @@ def test_no_lesion_no_change():
     first, _, second, _ = heads()
     nothing = np.zeros(first.shape, np.float32)
     assert changed(pair(first, second), nothing, nothing, nothing.astype(np.uint8)) == ()
+
+
+def test_a_bright_tract_is_told_from_a_lesion_elsewhere(found):
+    tracts, inside = atlas.labels("tracts"), atlas.template()["inside"]
+    half = replace(pair(np.zeros(tracts.array.shape, np.float32), np.zeros(tracts.array.shape, np.float32)), first=tracts)
+    place = Placement(inside, lps_grid(inside), np.eye(4), 1.0)
+    cst = next(part.label for part in atlas.parts() if part.image == "tracts" and part.structure == "cst" and part.level == "plic")
+    new = next(one for one in found if one.kind == "new")
+    here, elsewhere = (replace(new, voxels=np.argwhere(tracts.array == label)) for label in (cst, 0))
+    places = [(place, np.eye(4)), (place, np.eye(4))]
+    here, elsewhere = (replace(one, in_tract=share_in_tract(one, half, places)) for one in (here, elsewhere))
+    assert here.in_tract > 0.95 and elsewhere.in_tract < 0.01
+    assert LesionChanges(half, (here, elsewhere, new)).brighter_in_tract == 1
