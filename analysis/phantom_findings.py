@@ -86,14 +86,18 @@ def plant(head: Head, sides: dict[str, tuple[str, ...]], severity: float, seed: 
     if "cst_hyperintensity" in sides:
         spots["bright_tract"] += tract * on_sides(sides["cst_hyperintensity"]) * np.float32(TRACT_GAIN * severity)
     if "motor_band_sign" in sides:
-        dark = _soft(band(head) & on_sides(sides["motor_band_sign"])) * head.tissue["grey"]
-        spots["dark_band"] = dark * np.float32(BAND_LOSS * severity)
+        spots["dark_band"] = dark_band(head, sides["motor_band_sign"], BAND_LOSS * severity)
     if made:
         spots |= _lesion_spots(made, head.tissue["white"])
     ovoids = tuple(one for name in phantom_lesions.TABLES for one in phantom_lesions.planted(name, sides.get(name, ()), severity, seed))
     if ovoids:
         spots = _with_more(spots, phantom_lesions.spots_of(ovoids, head))
     return replace(head, spots=spots), (*made, *ovoids)
+
+
+def dark_band(head: Head, sides: tuple[str, ...], loss: float) -> np.ndarray:
+    """The share of its signal in SWI that each place of the template loses: `loss` in pure grey matter facing the central sulcus."""
+    return _soft(band(head) & on_sides(sides)) * head.tissue["grey"] * np.float32(loss)
 
 
 def _with_more(spots: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

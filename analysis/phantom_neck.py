@@ -45,17 +45,19 @@ class Neck:
     severity: float
     seed: int
 
-    def scan(self, series: str = "cord_t2", coarseness: float = 1.0, noise: float = 1.0) -> Volume:
-        """One of NECK_SEQUENCES; `coarseness` multiplies the voxel sizes, `noise` the noise (0 also leaves out the bias field)."""
+    def scan(self, series: str = "cord_t2", coarseness: float = 1.0, noise: float = 1.0, visit: int = 0) -> Volume:
+        """One of NECK_SEQUENCES; `coarseness` multiplies the voxel sizes, `noise` the noise (0 also leaves out the bias field). Every
+        `visit` has another grid, noise and bias field."""
         sequence = NECK_SEQUENCES[series]
-        grid = neck_grid(sequence, self.shape, self.seed, coarseness)
-        return self.scan_on(*grid, thickness_mm=sequence.thickness_mm * coarseness, noise=sequence.noise * noise)
+        grid = neck_grid(sequence, self.shape, self.seed, coarseness, visit)
+        return self.scan_on(*grid, thickness_mm=sequence.thickness_mm * coarseness, noise=sequence.noise * noise, visit=visit)
 
     def scan_on(
-        self, count: tuple[int, int, int], lps_from_index: np.ndarray, thickness_mm: float | None = None, noise: float = 0.03
-    ) -> Volume:
+        self, count: tuple[int, int, int], lps_from_index: np.ndarray, thickness_mm: float | None = None, noise: float = 0.03,
+        visit: int = 0,
+    ) -> Volume:  # fmt: skip
         """T2 on any grid: `count` (slice, row, column); `noise` as a share of fluid."""
-        return scan_neck(self.shape, self.lesions, self.worn, (count, lps_from_index), self.seed, thickness_mm, noise)
+        return scan_neck(self.shape, self.lesions, self.worn, (count, lps_from_index), self.seed, thickness_mm, noise, visit)
 
     def truth(self) -> dict[str, object]:
         """Measurements by marker, the discs in the patient (LPS mm), and the cord at every mm."""

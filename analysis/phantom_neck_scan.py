@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from analysis.phantom_neck_shape import NeckShape, Section
-from analysis.phantom_scan import AXES, COUNTS, MOST_COUNTS, bias_of, rician
+from analysis.phantom_scan import AXES, COUNTS, MOST_COUNTS, bias_of, of_visit, rician
 from analysis.phantom_shape import rotation
 from analysis.volume import Volume
 
@@ -58,9 +58,11 @@ class CordLesion:
     place: str
 
 
-def neck_grid(sequence: NeckSequence, shape: NeckShape, seed: int, coarseness: float = 1.0) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Shape and lps_from_index of a series around the middle of the neck, tilted a few degrees, in every series another way."""
-    random = np.random.default_rng([seed, 8, sorted(NECK_SEQUENCES).index(sequence.role)])
+def neck_grid(
+    sequence: NeckSequence, shape: NeckShape, seed: int, coarseness: float = 1.0, visit: int = 0
+) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Shape and lps_from_index of a series around the middle of the neck, tilted a few degrees, in every series and visit another way."""
+    random = np.random.default_rng([seed, 8, sorted(NECK_SEQUENCES).index(sequence.role), *of_visit(visit)])
     spacing = np.array(sequence.spacing_mm) * coarseness
     count = tuple(max(round(n / coarseness), 1) for n in sequence.shape)
     affine = np.eye(4)
@@ -78,11 +80,12 @@ def scan_neck(
     seed: int,
     thickness_mm: float | None = None,
     noise: float = 0.03,
+    visit: int = 0,
 ) -> Volume:
     """T2 on any grid, uint16; `worn`: discs that have lost their water; `thickness_mm` of a slice where it is not its distance to the next;
-    a `noise` of 0 also leaves out the bias field."""
+    a `noise` of 0 also leaves out the bias field. Every `visit` has another noise and bias field."""
     count, affine = grid
-    random = np.random.default_rng([seed, 9, *count])
+    random = np.random.default_rng([seed, 9, *count, *of_visit(visit)])
     weights = random.uniform(-0.6, 0.6, 9)
     size = np.linalg.norm(affine[:3, :3], axis=0)
     reach = affine[:3, :3] * (np.array([thickness_mm or size[0], size[1], size[2]]) / size)

@@ -74,7 +74,7 @@ def grid_of(
     sequence: Weighting, middle_mm: np.ndarray, seed: int, coarseness: float = 1.0, visit: int = 0
 ) -> tuple[tuple[int, int, int], np.ndarray]:
     """Shape and lps_from_index of a series around the middle of the head: tilted a few degrees, in every series and visit another way."""
-    random = np.random.default_rng([seed, 2, _number(sequence.role), *_of(visit)])
+    random = np.random.default_rng([seed, 2, _number(sequence.role), *of_visit(visit)])
     spacing = np.array(sequence.spacing_mm) * coarseness
     shape = tuple(round(n / coarseness) for n in sequence.shape)
     directions = rotation(random.uniform(-TILT_DEG, TILT_DEG, 3)) @ AXES[sequence.plane]
@@ -170,14 +170,14 @@ def _counts(signal: np.ndarray) -> np.ndarray:
     return np.clip(np.round(signal * COUNTS), 0, MOST_COUNTS)
 
 
-def _of(visit: int) -> list[int]:
+def of_visit(visit: int) -> list[int]:
     """What a visit adds to the seeds of its random numbers: the first nothing."""
     return [visit] if visit else []
 
 
 def stream_of(sequence: Weighting, seed: int, visit: int = 0) -> tuple[np.random.Generator, np.ndarray]:
     """The random numbers of a series, and the weights of its bias field."""
-    random = np.random.default_rng([seed, 3, _number(sequence.role), *_of(visit)])
+    random = np.random.default_rng([seed, 3, _number(sequence.role), *of_visit(visit)])
     return random, random.uniform(-0.6, 0.6, 9)
 
 

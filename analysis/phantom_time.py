@@ -4,13 +4,16 @@
     brainstem_loss     of midbrain, pons and medulla together; brain_loss: of all grey and white matter; likewise
     fa_loss            of the FA of the tract, percent
     flair_gain         by which the tract became brighter in FLAIR, percent
+    band_loss          of the signal in SWI of the cortex that faces the central sulcus from the front, percent; of the sides that are named
+    cord_loss          of the area of the cervical cord, percent: the canal stays, and so do the discs; up to 25
     lesions            numbers in the table of `ms_lesions` (left from 0, right from 12) with their size against the table's: a number that
                        is missing has gone or is not there yet
 
 A loss of volume is a shrinkage: the tissue draws together, and the fluid near by takes its place. The flow has the divergence that is asked
 for inside the tissue, the opposite in the fluid near by, and none elsewhere, so that what moves is known in every place and what is
 lost is the integral of it, not a measurement. Every visit lies in the scanner in another position and has another grid, bias field and
-noise; a visit 0 without a change is the usual phantom.
+noise; a visit 0 without a change is the usual phantom. The neck hangs below the head of that visit and keeps its curve; its series too lie
+another way at every visit.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from functools import lru_cache
 import numpy as np
 
 from analysis import phantom_truth
-from analysis.phantom import Phantom, image_spacing
+from analysis.phantom import FORAMEN_TEMPLATE_MM, Phantom, image_spacing
 from analysis.phantom_cortex import lps_from_template
-from analysis.phantom_findings import SIDES, TRACT_GAIN, on_sides, plant
+from analysis.phantom_findings import SIDES, TRACT_GAIN, dark_band, on_sides, plant
 from analysis.phantom_head import ORIGIN_MM, SHAPE, Head, healthy_head
 from analysis.phantom_lesions import Ovoid, planted, spots_of
+from analysis.phantom_neck import AREA_LOSS, Neck, neck_of
+from analysis.phantom_neck_scan import NECK_SEQUENCES
 from analysis.phantom_regions import brainstem, motor_strip
 from analysis.phantom_scan import SEQUENCES, look_up, scan, scan_diffusion
 from analysis.phantom_shape import Shape, rotation, shape_of
@@ -42,26 +47,29 @@ FLOW_SMALLEST = 0.05  # percent: less is no change
 
 @dataclass(frozen=True)
 class Course:
-    """What has changed since the first visit; see the module. `sides`: of the precentral loss."""
+    """What has changed since the first visit; see the module. `sides`: of the precentral loss and of the motor band."""
 
     precentral_loss: float = 0.0
     brainstem_loss: float = 0.0
     brain_loss: float = 0.0
     fa_loss: float = 0.0
     flair_gain: float = 0.0
+    band_loss: float = 0.0
+    cord_loss: float = 0.0
     lesions: Mapping[int, float] = field(default_factory=dict)
     sides: tuple[str, ...] = SIDES
 
 
 NOTHING = Course()
 # What the first visit has lost half a year later at a severity of 1, percent; each visit after it loses as much again.
-PER_VISIT = {"precentral_loss": 4.0, "brainstem_loss": 4.0, "fa_loss": 10.0, "flair_gain": 20.0}
+PER_VISIT = {"precentral_loss": 4.0, "brainstem_loss": 4.0, "fa_loss": 10.0, "flair_gain": 20.0, "band_loss": 10.0, "cord_loss": 4.0}
+MOST = {"band_loss": 45.0, "cord_loss": 25.0}  # what the findings of the same name are at their worst
 FIRST_LESIONS, NEW_LESION, GONE_LESION = {0: 1.0, 4: 1.0, 13: 1.0}, 16, 4
 
 
 def course_of(visit: int, severity: float) -> Course:
     """What a visit (0 the first) has lost; with a severity above 0 a lesion is new from the second visit on, and one has gone."""
-    losses = {name: round(loss * severity * visit, 6) for name, loss in PER_VISIT.items()}
+    losses = {name: min(round(loss * severity * visit, 6), MOST.get(name, np.inf)) for name, loss in PER_VISIT.items()}
     lesions = dict(FIRST_LESIONS)
     if visit and severity:
         lesions |= {NEW_LESION: 1.0}
@@ -146,7 +154,17 @@ def head_of(seed: int, course: Course = NOTHING) -> tuple[Head, tuple[Ovoid, ...
     brighter = {"cst_hyperintensity": SIDES} if course.flair_gain else {}
     head, _ = plant(healthy_head(), brighter, course.flair_gain / 100.0 / TRACT_GAIN, seed)
     made = lesions_of(seed, course.lesions)
-    return (replace(head, spots={**head.spots, **spots_of(made, head)}) if made else head), made
+    spots = spots_of(made, head) if made else {}
+    if course.band_loss:
+        spots["dark_band"] = dark_band(head, course.sides, course.band_loss / 100.0)
+    return (replace(head, spots={**head.spots, **spots}) if spots else head), made
+
+
+def neck_at(seed: int, shape: Shape, course: Course = NOTHING) -> Neck:
+    """The neck below a head of that seed as it lies at a visit."""
+    foramen_lps = lps_from_template(shape, FORAMEN_TEMPLATE_MM)[:, 0]
+    worn = ("cord_atrophy",) if course.cord_loss else ()
+    return neck_of(worn, course.cord_loss / 100.0 / AREA_LOSS, seed, foramen_lps)
 
 
 def lesions_of(seed: int, sizes: Mapping[int, float]) -> tuple[Ovoid, ...]:
@@ -159,19 +177,34 @@ def lesions_of(seed: int, sizes: Mapping[int, float]) -> tuple[Ovoid, ...]:
 def phantom_at(
     visit: int, course: Course = NOTHING, seed: int = 0, *, roles: tuple[str, ...] = ("t1",), coarseness: float = 1.0, noise: float = 1.0
 ) -> Phantom:
-    """The head of a seed at a visit. `roles`, `coarseness` and `noise` as in `phantom`. The truth holds the measurements of this visit, and
-    under "change" what the course planted."""
-    head, made = head_of(seed, course)
+    """The head of a seed at a visit, and its neck where a series of it is asked for. `roles`, `coarseness` and `noise` as in `phantom`.
+    The truth holds the measurements of this visit, and under "change" what the course planted."""
     shape = visited(seed, visit, course)
+    of_neck = tuple(role for role in roles if role in NECK_SEQUENCES)
+    of_head = tuple(role for role in roles if role not in of_neck)
+    images, measured = _head_at(visit, course, seed, shape, of_head, coarseness, noise) if of_head else ({}, {})
+    truth: dict[str, object] = {"seed": seed, "visit": visit, "measurements": measured, "change": change_of(course),
+                                "lesions": lesion_places(seed, course, shape)}  # fmt: skip
+    if of_neck:
+        neck = neck_at(seed, shape, course)
+        images |= {role: neck.scan(role, coarseness, noise, visit) for role in of_neck}
+        its = neck.truth()
+        truth |= {"measurements": {**measured, **its["measurements"]}, "neck": {"discs_lps_mm": its["discs_lps_mm"]}}
+    voxel_mm = {role: [round(float(size), 4) for size in image_spacing(image)] for role, image in images.items()}
+    return Phantom(images, {**truth, "voxel_mm": voxel_mm})
+
+
+def _head_at(
+    visit: int, course: Course, seed: int, shape: Shape, roles: tuple[str, ...], coarseness: float, noise: float
+) -> tuple[dict[str, Image], dict[str, list[dict[str, object]]]]:
+    """The images of a head and its true measurements, by marker."""
+    head, made = head_of(seed, course)
     fibres = fibres_of(head, {side: 1.0 - course.fa_loss / 100.0 for side in SIDES})
     images: dict[str, Image] = {
         role: scan_diffusion(head, fibres, shape, seed, coarseness, noise, visit=visit) if role == "dwi"
         else scan(head, shape, SEQUENCES[role], seed, coarseness, noise, visit) for role in roles
     }  # fmt: skip
-    voxel_mm = {role: [round(float(size), 4) for size in image_spacing(image)] for role, image in images.items()}
-    measured = phantom_truth.measurements(head, fibres, shape, made, roles, noise)
-    return Phantom(images, {"seed": seed, "visit": visit, "measurements": measured, "change": change_of(course),
-                            "lesions": lesion_places(seed, course, shape), "voxel_mm": voxel_mm})  # fmt: skip
+    return images, phantom_truth.measurements(head, fibres, shape, made, roles, noise)
 
 
 def change_of(course: Course) -> list[dict[str, object]]:
@@ -183,6 +216,8 @@ def change_of(course: Course) -> list[dict[str, object]]:
     return [{"name": name, "side": side, "percent": round(volume_change(tissue, flows), 4)} for name, side, tissue in regions] + [
         {"name": "cst_fa", "side": None, "percent": -course.fa_loss},
         {"name": "cst_flair", "side": None, "percent": course.flair_gain},
+        *({"name": "motor_band", "side": side, "percent": -course.band_loss if side in course.sides else 0.0} for side in SIDES),
+        {"name": "cord_area", "side": None, "percent": -course.cord_loss},
     ]
 
 

@@ -1,6 +1,7 @@
 """How far a change is measured that was planted, and how much is measured where nothing changed: the figures of analysis/change.py.
 
     python benchmarks/change.py heads [--seeds 201-207] [--visits 3] [--losses 1,2,5] [--noise 1] [--coarseness 1]
+    python benchmarks/change.py values [--seeds 221-224] [--roles flair,dwi,swi] [--visits 3] [--doses 3] [--markers NAME,…] [--noise 1]
     python benchmarks/change.py lesions [--seeds 211,212]
     python benchmarks/change.py real T1.nii.gz [--copies 3]                        one head, turned, shifted and resampled; nothing changed
 
@@ -8,7 +9,8 @@
 precentral grey matter have lost as many percent, against the first. `--noise` and `--coarseness` are those of the later visits. A head is
 laid onto the template as it was made, but for smooth shifts of 1.5 mm, other ones at every visit; what follows is as in a study: tissues,
 outlines, half-way space, deformation. `real` places the first copy by registration, and the others by what they were moved by. A visit
-takes half a minute, a pair another half. Nothing is written but the lines on the screen.
+takes half a minute, a pair another half. `values` measures visits with the markers themselves (benchmarks/visits.py) and compares their
+numbers as of a year, without a change and with planted ones. Nothing is written but the lines on the screen.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lesions import found_in, laid_as_made
 from trust import regridded, seeds_of
+from visits import print_values
 
 from analysis.examination import Examination
 from analysis.phantom_scan import SEQUENCES, scan
@@ -76,7 +79,7 @@ def flair_of(visit: Visit) -> Examination:
     flair = visit.series("flair")
     examination = Examination({"flair": flair})
     laid = laid_as_made(flair, visited(visit.seed, visit.number, visit.course), 1000 * visit.seed + visit.number)
-    examination._done |= {_STEPS["flair"]: (laid, None), lesions_on_flair: (found_in(flair, laid), None)}
+    examination._done.update({_STEPS["flair"]: (laid, None), lesions_on_flair: (found_in(flair, laid), None)})
     return examination
 
 
@@ -194,6 +197,13 @@ def main() -> None:
     one.add_argument("--losses", default="")
     one.add_argument("--noise", type=float, default=1.0)
     one.add_argument("--coarseness", type=float, default=1.0)
+    own = kinds.add_parser("values")
+    own.add_argument("--seeds", type=seeds_of, default="221-224")
+    own.add_argument("--roles", default="t1,flair,swi,dwi,cord_t2")
+    own.add_argument("--visits", type=int, default=3)
+    own.add_argument("--doses", type=int, default=3, help="how many of three planted changes, the smallest first")
+    own.add_argument("--markers", default="", help="those to measure; without it all")
+    own.add_argument("--noise", type=float, default=1.0)
     kinds.add_parser("lesions").add_argument("--seeds", type=seeds_of, default="211,212")
     two = kinds.add_parser("real")
     two.add_argument("t1")
@@ -202,6 +212,9 @@ def main() -> None:
     if options.kind == "heads":
         losses = [float(loss) for loss in options.losses.split(",") if loss]
         heads(options.seeds, options.visits, losses, options.noise, options.coarseness)
+    elif options.kind == "values":
+        roles, chosen = (tuple(filter(None, names.split(","))) for names in (options.roles, options.markers))
+        print_values(options.seeds, roles, options.visits, options.doses, chosen, options.noise)
     elif options.kind == "lesions":
         lesions(options.seeds)
     else:

@@ -39,7 +39,7 @@ COMMENT = "Computed phantom, no patient: made by betz phantom for tests and acce
 WHEN = datetime(2026, 1, 15, 9, 30, 0)
 BIRTH_DATE, AGE = "19650701", "060Y"
 FIELD_T, IMAGING_MHZ = 3.0, 127.74
-VISIT_ROLES, VISIT_DAYS = ("t1", "flair", "dwi"), 182
+VISIT_ROLES, VISIT_DAYS = ("t1", "flair", "swi", "dwi", "cord_t2"), 182
 TAKEN_ELSEWHERE = "{out} holds files already. Name a folder that is empty or not there yet, or remove them."
 
 
