@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
                      'healthy head; a finding of the neck, or "neck" for a healthy one, adds a neck')
     one.add_argument("--severity", type=float, default=1.0, metavar="X", help="from 0 to 1 (default 1)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="which head, and its noise (default 0)")
-    one.add_argument("--visits", type=_at_least_one, metavar="N", help="the head at N examinations half a year apart "
+    one.add_argument("--visits", type=_at_least_one, metavar="N", help="the head and neck at N examinations half a year apart "
                      "instead, a folder each, with what the severity lets it lose from one to the next")
     one = command("send", _send, "send every DICOM file of a folder by C-STORE")
     one.add_argument("folder", type=Path, metavar="FOLDER")

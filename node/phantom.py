@@ -97,8 +97,8 @@ def write_visits(
     out: Path, count: int, severity: float = 0.5, seed: int = 0, clock: Callable[[], datetime] = lambda: WHEN, coarseness: float = 1.0,
     roles: tuple[str, ...] = VISIT_ROLES,
 ) -> None:  # fmt: skip
-    """The same head at `count` examinations half a year apart, the last of them at the time of the clock, in folders `visit0` and on, each
-    with its truth: what the severity lets it lose from visit to visit. BetzError where `out` cannot be written."""
+    """The same head and neck at `count` examinations half a year apart, the last of them at the time of the clock, in folders `visit0` and
+    on, each with its truth: what the severity lets it lose from visit to visit. BetzError where `out` cannot be written."""
     _refuse_filled(out)
     from analysis.phantom_time import course_of, phantom_at
 

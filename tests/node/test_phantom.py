@@ -11,7 +11,7 @@ from pydicom import dcmread
 
 from analysis.phantom import phantom
 from node.errors import BetzError
-from node.phantom import write_phantom
+from node.phantom import write_phantom, write_visits
 from node.roles import decide
 from node.spectra import spectra_of
 from node.study import read_study
@@ -159,3 +159,11 @@ def test_a_neck_is_written_as_two_series_of_the_cervical_spine(tmp_path):
     assert truth["findings"] == ["cord_compression:C4/C5"] and set(truth["neck"]["discs_lps_mm"]) >= {"C2/C3", "C7/T1"}
     assert {ds.BodyPartExamined for ds in made} == {"CSPINE"} and len({ds.FrameOfReferenceUID for ds in made}) == 1
     assert {(ds.MRAcquisitionType, float(ds.SliceThickness)) for ds in made} == {("3D", 1.28), ("2D", 3.0)}
+
+
+def test_the_visits_are_studies_of_one_patient_half_a_year_apart(tmp_path):
+    write_visits(tmp_path / "visits", 2, 0.0, SEED, coarseness=COARSE, roles=("cord_t2",))
+    first, later = (json.loads((tmp_path / "visits" / f"visit{visit}" / "truth.json").read_text()) for visit in (0, 1))
+    assert first["measurements"] == later["measurements"] and {one["percent"] for one in later["change"]} == {0.0}
+    found = {(ds.PatientID, ds.StudyInstanceUID, ds.StudyDate) for ds in headers(tmp_path)}
+    assert first["patient_id"] == later["patient_id"] and sorted(day for *_, day in found) == ["20250717", "20260115"]
