@@ -2,7 +2,8 @@
 
 Every visit has another position, grid, bias field and noise. The T1 is laid onto the template as it was made, but for smooth shifts of 1.5
 mm, other ones at every visit: two registrations of one head err alike, so that a spread measured here is rather too large. FLAIR and SWI
-are laid over it, and the diffusion series onto the template, by the product's own registration; the neck needs none.
+are laid over it, and the diffusion series onto the template, by the product's own registration; the neck needs none. Streamlines are left
+out: their volume is not compared.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from analysis.marker import markers
 from analysis.outcome import Outcome
 from analysis.phantom_time import NOTHING, Course, phantom_at, visited
 from analysis.steps.head import head_on_template
+from analysis.steps.tractography import tracked_tract
 
 PATIENT = Patient(60.0, "F")
 YEARS = 1.0
@@ -58,6 +60,7 @@ def visit_of(seed: int, number: int, course: Course, roles: tuple[str, ...], cho
     began = time.process_time()
     made = phantom_at(number, course, seed, roles=roles, noise=noise)
     examination = Examination({role.removesuffix("_sagittal"): image for role, image in made.images.items()}, PATIENT)
+    examination._done[tracked_tract] = (), None
     if "t1" in made.images:
         laid = laid_as_made(made.images["t1"], visited(seed, number, course), 1000 * seed + number)
         examination._done[head_on_template] = laid.place, None

@@ -8,7 +8,10 @@ Exchange of the images makes new into gone and grown into shrunk.
 
 Measured on a phantom FLAIR (seed 71, laid onto the template as it was made, but for smooth shifts): of 24 lesions as in multiple
 sclerosis four were new, three gone, two larger and one smaller; all were told right but one of those that had gone, which the first
-outline had missed. At another position, on another grid, without a change, 17 of 17 were as before. Not measured: lesions of patients.
+outline had missed. At another position, on another grid, without a change, 17 of 17 were as before. Three more heads (seeds 213 to 215,
+which nothing was tuned on): all twelve new, nine gone, six larger (1.4 times as long and wide) and three smaller (0.6) were told right by
+kind and size, the smallest of 0.01 ml, and nothing else was; without a change none of 55 changed, and the volume by 0.000 ml. A phantom
+neither moves nor flickers: this is no figure for rescans. Not measured: lesions of patients, rescans.
 """
 
 from __future__ import annotations
