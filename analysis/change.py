@@ -47,6 +47,7 @@ RATIO_SCALE = ("ml", "mm", "mm2", "10-3.mm2/s")  # units in which half as much i
 SHARES = ("cst_fa", "callosal_motor_fa", "control_fa", "precentral_postcentral_ratio", "naa_cr", "naa_cho", "naa_mi")
 LESIONS = "white_matter_lesions"
 NOT_FOLLOWED = ("image_quality",)  # a marker, and measurements of others, that say how good the images are, not how the patient is
+AT_THE_WORST = ("cord_compression_ratio",)  # measured at one height alone, where it is largest: at another one it is another value
 QUALITY = ("snr", "linewidth", "framewise_displacement", "motion")
 _FROM_IMAGES = say("from both images at once, half-way between them")
 _FROM_VALUES = say("difference of two measurements")
@@ -182,7 +183,7 @@ def _of_marker(
     for one in (one for one in now.measurements if one.name not in QUALITY):
         image, old = seen.get((one.name, one.side)) if one.level is None else None, earlier.get((one.name, one.side, one.level))
         if old is None:
-            yield NotCompared(now.marker, say("the earlier examination has no value"), one.name, one.side, one.level)
+            yield NotCompared(now.marker, _why_missing(one, then), one.name, one.side, one.level)
         elif image is not None:
             yield of_images(now.marker, one, image, years, mark, age_years)
         elif then.version != now.version:
@@ -196,6 +197,14 @@ def _of_marker(
             change = of_values(now.marker, old, one, years, mark, age_years)
             unknown = say("how much repeated measurements differ is not known")
             yield change or NotCompared(now.marker, unknown, one.name, one.side, one.level)
+
+
+def _why_missing(one: Measurement, then: EarlierMarker | Outcome) -> Words:
+    """Why the earlier examination has no value for one of now."""
+    there = [its.level for its in then.measurements if its.name == one.name in AT_THE_WORST and its.level]
+    if not there:
+        return say("the earlier examination has no value")
+    return say("the earlier examination measured it at another place, {level}", level=Name(there[0]))
 
 
 def of_values(marker: str, then: Value, now: Measurement, years: float, mark: Words | None, age_years: float | None) -> Change | None:

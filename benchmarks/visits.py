@@ -96,7 +96,7 @@ def print_values(seeds: list[int], roles: tuple[str, ...], visits: int, doses: i
         nothing += [compared(then, now) for then, now in combinations(still, 2)]
         for step, course in enumerate(DOSES[:doses]):
             planted[step].append(compared(still[0], measured(visits + step, course)))
-    print_nothing(nothing, len(seeds) * (visits - 1))
+    print_nothing(nothing)
     for step, pairs in planted.items():
         print_planted(DOSES[step], pairs)
 
@@ -110,15 +110,16 @@ def by_level(comparisons: list[list[Pair]]) -> Iterator[tuple[str, list[Pair]]]:
         yield f"{name} {level or ''}".strip(), pairs
 
 
-def print_nothing(comparisons: list[list[Pair]], freedom: int) -> None:
-    """`freedom`: degrees of freedom of one side. Over all pairs of visits the spread is that of the values around their mean."""
+def print_nothing(comparisons: list[list[Pair]]) -> None:
+    """Over all pairs of the visits of a head the spread is that of the values around their mean; of three pairs of three visits two are
+    independent."""
     print("\nno change: pairs; within-subject SD seen / assumed = ratio; more than noise; largest index")
     for name, pairs in by_level(comparisons):
         change, error, index = (np.array([getattr(one.change, what) for one in pairs]) for what in ("change", "error", "rci"))
         seen, assumed = np.sqrt(np.mean(change**2) / 2), float(np.mean(error)) / np.sqrt(2)
-        value, sides = np.mean([one.change.now for one in pairs]), len({one.change.side for one in pairs})
-        print(f"{name}: {len(pairs)} ({freedom * sides} degrees of freedom), of {value:.3g}{unit_of(pairs)}: {seen:.4f} / {assumed:.4f} = "
-              f"{seen / assumed:.2f}; {more_than(pairs)}; {np.abs(index).max():.1f}")  # fmt: skip
+        value = np.mean([one.change.now for one in pairs])
+        print(f"{name}: {len(pairs)}, of {value:.3g}{unit_of(pairs)}: {seen:.4f} / {assumed:.4f} = {seen / assumed:.2f}; "
+              f"{more_than(pairs)}; {np.abs(index).max():.1f}")  # fmt: skip
     everything = [one for pairs in comparisons for one in pairs]
     sure = sum(is_sure(pairs) for pairs in comparisons)
     print(f"all: {more_than(everything)} of {len(everything)} values; "

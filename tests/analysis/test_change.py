@@ -100,6 +100,15 @@ def test_what_one_examination_lacks_is_said_with_its_reason():
     assert one == NotCompared("brainstem", one.reason, "pons_volume") and "no value" in one.reason
 
 
+def test_the_worst_place_at_another_height_is_not_said_to_have_been_missing():
+    def flat(level: str) -> Outcome:
+        return measured("cord_compression", ("cord_compression_ratio", 12.0, "%", None, level, 4.0))
+
+    assert only(changes([flat("C5/C6")], [flat("C5/C6")], 1.0)).change == 0.0
+    (one,) = changes([flat("C5/C6")], [flat("C2/C3")], 1.0)
+    assert isinstance(one, NotCompared) and "another place, C5/C6" in one.reason and one.level == "C2/C3"
+
+
 def test_an_earlier_report_is_compared_as_its_outcomes_would_be():
     then = pons(15.0).measurements[0]
     value = EarlierMeasurement("pons_volume", then.value, then.unit, uncertainty=then.uncertainty)
