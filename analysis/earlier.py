@@ -79,8 +79,8 @@ class Acquisition:
 class Earlier:
     """One earlier examination, of a `day` (2025-05-03) that was `days_before` the one that is reported; 0 where nobody said which that is.
 
-    `sop_instance_uid` names the report that was read, None where there is none that can be read; then `markers` is empty. `acquisitions`
-    are by role. `series`: how many of its series are at hand to be measured again.
+    `sop_instance_uid` and `series_instance_uid` name the report that was read, None where there is none that can be read; then `markers`
+    is empty. `acquisitions` are by role. `series`: how many of its series are at hand to be measured again.
     """
 
     study_instance_uid: str
@@ -90,6 +90,7 @@ class Earlier:
     markers: Mapping[str, EarlierMarker] = field(default_factory=dict)
     acquisitions: Mapping[str, Acquisition] = field(default_factory=dict)
     series: int = 0
+    series_instance_uid: str | None = None
 
     @property
     def values(self) -> int:

@@ -94,8 +94,8 @@ def _read(ds: Dataset) -> Earlier:
     for name, marker in markers.items():
         _check_once(name, marker)
     acquisitions = _acquisitions(parts[concepts.IMAGE_LIBRARY.value])
-    day = day_of(ds).isoformat()
-    return Earlier(str(ds.StudyInstanceUID), day, sop_instance_uid=str(ds.SOPInstanceUID), markers=markers, acquisitions=acquisitions)
+    named = {"sop_instance_uid": str(ds.SOPInstanceUID), "series_instance_uid": str(ds.SeriesInstanceUID)}
+    return Earlier(str(ds.StudyInstanceUID), day_of(ds).isoformat(), markers=markers, acquisitions=acquisitions, **named)
 
 
 def _take_group(found: dict, group: Dataset) -> None:

@@ -22,8 +22,11 @@ from node.provenance import MANUFACTURER
 RANGE = say("5th to 95th percentile of the population")
 
 
-def measurement_group(group: Group, outline: Outline, planes: Planes, segs: Sequence[Dataset], language: Language) -> object:
-    """The group as highdicom takes it; it refers to the segment of its own structure, and else to the region that was outlined."""
+def measurement_group(
+    group: Group, outline: Outline, planes: Planes, segs: Sequence[Dataset], language: Language, day: str | None
+) -> object:
+    """The group as highdicom takes it; it refers to the segment of its own structure, and else to the region that was outlined. `day`: of
+    the examination, None where its header says none."""
     from highdicom.sr import (
         AlgorithmIdentification,
         FindingSite,
@@ -44,6 +47,7 @@ def measurement_group(group: Group, outline: Outline, planes: Planes, segs: Sequ
         algorithm_id=AlgorithmIdentification(
             group.marker, str(group.version), family=concepts.ALGORITHM_FAMILY, manufacturer=MANUFACTURER
         ),
+        time_point_context=time_point(day) if day else None,
         measurements=[_number(measurement, language) for measurement in group.measurements],
         **where,
     )
@@ -52,6 +56,14 @@ def measurement_group(group: Group, outline: Outline, planes: Planes, segs: Sequ
         _describe(item, measurement, outline, planes, language)
     made[0].ContentSequence.extend(finding_item(finding, language) for finding in group.findings)
     return made
+
+
+def time_point(day: str) -> object:
+    """When a value was measured (TID 1502): the day of the examination, which also identifies it, as two examinations of one day are one
+    time point. Its order stands nowhere: which examinations there are is not known for good, and PixelMed's validator rejects it."""
+    from highdicom.sr import TimePointContext
+
+    return TimePointContext(day, subject_time_point_identifier=day)
 
 
 def _segment(group: Group, segs: Sequence[Dataset], planes: Planes) -> object | None:

@@ -18,7 +18,8 @@ from analysis.report import LIMITS, Report, SeriesNote
 from analysis.volume import Image
 from analysis.words import joined, say
 from node import concepts, wording
-from node.follow_up_items import follow_up_items
+from node.earlier_report import day_of
+from node.follow_up_items import follow_up_items, prior_reports
 from node.groups import Group, groups_of
 from node.language import Language
 from node.measurement_group import finding_item, measurement_group, number_item, text
@@ -40,12 +41,12 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
     if not groups:
         return None
     planes = planes_of(report, provenance, images)
-    outlines = _outlines(groups, planes)
+    outlines, day = _outlines(groups, planes), _day(provenance)
     content = MeasurementReport(
         observation_context=device_observer(provenance),
         procedure_reported=concepts.PROCEDURE,
         imaging_measurements=[
-            measurement_group(group, outline, planes[group.role], segs, provenance.language)
+            measurement_group(group, outline, planes[group.role], segs, provenance.language, day)
             for group, outline in zip(groups, outlines, strict=True)
         ],
         title=concepts.MEASUREMENT_REPORT,
@@ -53,7 +54,7 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
     )
     content[0].ContentSequence.append(_image_library(planes, report))
     content[0].ContentSequence.append(_evaluations(report, loose, provenance.language))
-    evidence = _evidence(planes, groups, outlines, segs)
+    evidence = [*_evidence(planes, groups, outlines, segs), *prior_reports(report.follow_up)]
     ds = Comprehensive3DSR(
         evidence=evidence,
         content=content,
@@ -72,6 +73,13 @@ def measurement_report(report: Report, provenance: Provenance, images: Mapping[s
     ds.BodyPartExamined = body_part(set(planes))
     ds.SeriesDescriptionCodeSequence = [concepts.coded(concepts.MEASUREMENT_REPORT)]
     return finish(ds, provenance, "measurements")
+
+
+def _day(provenance: Provenance) -> str | None:
+    try:
+        return day_of(provenance.study.header).isoformat()
+    except ValueError:
+        return None
 
 
 def _outlines(groups: Sequence[Group], planes: Mapping[str, Planes]) -> list[Outline]:
@@ -113,7 +121,7 @@ def _evaluations(report: Report, loose: Sequence[tuple[Outcome, Measurement | Fi
     container = ContainerContentItem(concepts.EVALUATIONS, relationship_type="CONTAINS")
     items = [text(concepts.SUMMARY, language(sentence)) for sentence in report.summary]
     items += [text(concepts.SUPPORT, language(sentence)) for sentence in wording.support_lines(report)]
-    items += follow_up_items(report.follow_up, language)
+    items += follow_up_items(report.follow_up, report.outcomes, language)
     items += [_loose(outcome, one, language) for outcome, one in loose]
     items += [text(concepts.NOT_ASSESSED, language(sentence)) for sentence in wording.not_assessed_lines(report)]
     items += [text(concepts.COMMENT, language(sentence)) for sentence in (*report.problems, *wording.earlier_lines(report))]

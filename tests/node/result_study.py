@@ -176,7 +176,7 @@ def followed(outcomes: tuple[Outcome, ...]) -> FollowUp:
     held = said_by(outcomes)
     then = {name: replace(one, measurements=tuple(replace(value, value=1.25 * value.value) for value in one.measurements))
             for name, one in held.items()}  # fmt: skip
-    first = Earlier("1.2.840.99.1", "2024-05-03", 394, "1.2.840.99.1.9", then)
+    first = Earlier("1.2.840.99.1", "2024-05-03", 394, "1.2.840.99.1.9", then, series_instance_uid="1.2.840.99.1.8")
     last = Earlier("1.2.840.99.2", "2025-01-02", 150, None, then)
     noise = np.random.default_rng(5).normal(1.0, 0.1, (2, 30, 36, 32)).astype(np.float32)
     grid = Volume(noise[0], np.array([[0, 0, -4.0, 62], [0, 4.0, 0, -70], [4.0, 0, 0, -58], [0, 0, 0, 1.0]]))

@@ -15,6 +15,7 @@ from node.language import Language
 from node.measurement_report import measurement_report
 from node.pages import pages
 from node.process import answer
+from node.provenance import encoded
 from node.report_json import report_json
 from node.segmentation import segmentations
 from node.settings import Settings
@@ -70,10 +71,59 @@ def test_the_coded_report_holds_each_change_and_reads_back_as_without_them(case)
     changes = [item for item in items if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].CodeValue == "CHANGE"]
     assert [float(item.MeasuredValueSequence[0].NumericValue) for item in changes] == pytest.approx(
         [one.change for one in case.report.follow_up.seen])
-    days = [item.TextValue for item in items if item.ValueType == "TEXT" and item.ConceptNameCodeSequence[0].CodeValue == "126070"]
-    assert days[:2] == ["2024-05-03", "2025-01-02"]
-    named = [item.UID for item in items if item.ValueType == "UIDREF" and item.ConceptNameCodeSequence[0].CodeValue == "122075"]
-    assert named == ["1.2.840.99.1.9"]
+    quantities = {one.name: one.quantity.code for outcome in case.report.outcomes for one in outcome.measurements}
+    for item, one in zip(changes, case.report.follow_up.seen, strict=True):
+        ends = [(value.ContentSequence[0].TextValue, float(value.MeasuredValueSequence[0].FloatingPointValue))
+                for value in item.ContentSequence if value.ConceptNameCodeSequence[0].CodeValue == quantities[one.name]]  # fmt: skip
+        assert ends == [("2025-01-02", one.then), ("2025-06-01", one.now)]
+        (site,) = (child for child in item.ContentSequence if child.ConceptNameCodeSequence[0].CodeValue == "363698007")
+        assert [child.ConceptCodeSequence[0].CodeMeaning.lower() for child in site.get("ContentSequence", ())] == (
+            [one.side] if one.side else [])
+
+
+def test_every_group_has_the_time_point_of_the_examination_and_no_order(case):
+    for report in (case.report, replace(case.report, follow_up=None)):
+        ds = _coded(replace(case, report=report))
+        assert [_days(group) for group in _groups(ds)] == [["2025-06-01"] * 2] * 7
+        assert "126073" not in [item.ConceptNameCodeSequence[0].CodeValue for item in _items(ds) if item.get("ConceptNameCodeSequence")]
+
+
+def test_without_a_date_there_is_no_time_point(scanner, result_study):
+    ds = _coded(result_study.case(scanner, StudyDate=None))
+    assert [_days(group) for group in _groups(ds)] == [[]] * 7
+
+
+def test_the_earlier_report_is_named_with_its_study_and_series(case):
+    ds = _coded(case)
+    days = [item for item in _items(ds) if item.ValueType == "TEXT" and item.RelationshipType == "CONTAINS"
+            and item.ConceptNameCodeSequence[0].CodeValue == "126070"]  # fmt: skip
+    assert [item.TextValue for item in days] == ["2024-05-03", "2025-01-02"]
+    assert [[child.ValueType for child in item.ContentSequence] for item in days] == [["UIDREF", "COMPOSITE"], ["UIDREF"]]
+    report = days[0].ContentSequence[1]
+    assert report.ConceptNameCodeSequence[0].CodeValue == "122075"
+    (study,) = ds.PertinentOtherEvidenceSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert (study.StudyInstanceUID, series.SeriesInstanceUID) == ("1.2.840.99.1", "1.2.840.99.1.8")
+    assert list(series.ReferencedSOPSequence) == list(report.ReferencedSOPSequence)
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.840.99.1.9"
+    assert {one.StudyInstanceUID for one in ds.CurrentRequestedProcedureEvidenceSequence} == {ds.StudyInstanceUID}
+    assert "PertinentOtherEvidenceSequence" not in _coded(replace(case, report=replace(case.report, follow_up=None)))
+
+
+def _coded(case):
+    """The coded report as an archive would give it back."""
+    ds = measurement_report(case.report, case.provenance, case.images, segmentations(case.report, case.provenance, case.images))
+    return dcmread(BytesIO(encoded(ds)))
+
+
+def _groups(ds):
+    return [item for item in _items(ds) if item.ValueType == "CONTAINER" and item.ConceptNameCodeSequence[0].CodeValue == "125007"]
+
+
+def _days(item):
+    """Time Point and Subject Time Point Identifier right below an item."""
+    below = [child for child in item.get("ContentSequence", ()) if child.RelationshipType == "HAS OBS CONTEXT"]
+    return [child.TextValue for child in below if child.ConceptNameCodeSequence[0].CodeValue in ("C2348792", "126070")]
 
 
 def _items(ds):

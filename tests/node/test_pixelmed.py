@@ -1,7 +1,8 @@
 """What PixelMed's validator of structured reports says: no error but those that are written down, with the reason, beside this file.
 
-It compares the tree of content with the templates of the standard, and does not look at the images or the header; so one study stands for
-all kinds, and one text for the other language. It takes seconds of every file: hence the options of Java, and two at once.
+It compares the tree of content with the templates of the standard, and does not look at the images or the header; so one study, with
+earlier examinations, stands for all kinds, and one text for the other language. It takes seconds of every file: hence the options of Java,
+and two at once.
 """
 
 import shutil
@@ -51,7 +52,7 @@ def reports(result_study, case, folder: Path, **results: object) -> list[Path]:
 
 
 def test_structured_reports_follow_their_templates(scanner, result_study, tmp_path):
-    english = reports(result_study, result_study.kind(scanner, "enhanced"), tmp_path / "english")
+    english = reports(result_study, result_study.kind(scanner, "enhanced", is_followed=True), tmp_path / "english")
     *_, german = reports(result_study, result_study.kind(scanner, "Russian name"), tmp_path / "german", language="de", patient_page=True)
     with ThreadPoolExecutor(2) as pool:
         errors = [error for found in pool.map(errors_in, [*english, german]) for error in found]
