@@ -1,12 +1,17 @@
 """report.json is what INTERFACES promises."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 from analysis.examination import Patient
+from analysis.marker import markers
 from analysis.outcome import MEASURED, Outcome, Profile
 from analysis.report import Report
 from node.report_json import report_json
 from node.text_report import text_report
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "report_json.md"
 
 
 def test_it_is_what_was_promised(scanner, result_study):
@@ -49,6 +54,20 @@ def test_a_measurement_has_its_population_or_the_reason_why_not(scanner, result_
     assert tract["gaps"] == [{"name": "cst_fa", "side": "left", "level": "pons", "reason": "the field of view ends above it"}]
     assert tract["notes"] == ["Two volumes were left out."]
     assert tract["profiles"] == []
+
+
+def test_the_follow_up_is_what_was_promised_and_every_key_stands_in_the_docs(scanner, result_study, promised_report):
+    report = result_study.case(scanner, is_followed=True).report
+    found = tuple(one if one.sop_instance_uid else replace(one, markers={}) for one in report.follow_up.earlier)
+    said = json.loads(json.dumps(report_json(replace(report, earlier=found), {}), allow_nan=False))
+    promised_report.check_earlier(said["earlier"])
+    days = [one["date"] for one in said["earlier"]["examinations"]]
+    promised_report.check_follow_up(said["follow_up"], days, {one.name: one for one in markers()})
+    found = said["follow_up"]
+    keys = {*said, *said["earlier"], *said["earlier"]["examinations"][0], *found, *found["changes"][0], *found["lesions"]}
+    keys |= {*said["series"][0], *said["markers"]["brain_volumes"], *said["markers"]["brain_volumes"]["measurements"][0]}
+    missing = [key for key in keys if f"`{key}`" not in DOCUMENT.read_text(encoding="utf-8")]
+    assert missing == []
 
 
 def test_a_profile_keeps_its_nodes_and_says_which_have_no_value():
