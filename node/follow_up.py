@@ -28,6 +28,7 @@ from node.roles import Decision
 from node.settings import Settings
 from node.study import Study, patient_of, read_studies
 from node.treatments import treatments_of
+from node.wording import day_words
 
 TIME_SHARE = 0.5  # of what an analysis may take, for measuring earlier examinations
 
@@ -81,10 +82,10 @@ def _priors(
                 now.watch(f"reading the examination of {one.day}")
                 prior = _measured(one, study, every, now, settings, is_stale, is_kept=one is last)
             elif study is not None and is_stale:
-                notes.append(say("the examination of {day} was not measured again: it would have taken too long", day=Name(one.day)))
+                notes.append(say("the examination of {day} was not measured again: it would have taken too long", day=day_words(one.day)))
         except Exception as error:  # whatever a library throws ends this prior, not the report
             reason = error.reason if isinstance(error, StudyError) else Name(type(error).__name__)
-            notes.append(say("the images of {day} could not be used: {reason}", day=Name(one.day), reason=reason))
+            notes.append(say("the images of {day} could not be used: {reason}", day=day_words(one.day), reason=reason))
         priors.insert(0, prior)
     return priors, notes
 

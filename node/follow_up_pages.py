@@ -39,6 +39,7 @@ from node.pictures import (
     window_of,
 )
 from node.trends import TrendChart, columns_of
+from node.wording import day_words
 
 MARKS = {"more than": ("●", WARM), "within": ("○", INK), "below": ("–", SOFT)}
 SHORT = {"more than": say("more than noise and ageing"), "within": say("within noise and ageing"), "below": say("below what can be seen")}
@@ -61,12 +62,12 @@ def follow_up_pages(paper: Paper, found: FollowUp | None) -> list[Flowable]:
 def _title(found: FollowUp) -> Words:
     if found.since is None:
         return say("Earlier examinations")
-    return say("Change since {day}", day=Name(found.since.day))
+    return say("Change since {day}", day=day_words(found.since.day))
 
 
 def _which(found: FollowUp) -> Words:
     """Which examinations there are."""
-    days = joined(say("{day} ({ago} before)", day=Name(one.day), ago=days_words(one.days_before)) for one in found.earlier)
+    days = joined(say("{day} ({ago} before)", day=day_words(one.day), ago=days_words(one.days_before)) for one in found.earlier)
     return say("Earlier examinations: {days}.", days=days)
 
 
@@ -77,7 +78,7 @@ def _table(paper: Paper, found: FollowUp) -> list[Flowable]:
         return []
     heads = (say("value"), say("then"), say("now"), say("change"), say("per year"), say("index"), say("verdict"))
     rows = [[paper.paragraph(head, "soft") for head in heads], *(_row(paper, one) for one in shown)]
-    table = LongTable(rows, (168, 40, 40, 46, 44, 30, CONTENT_WIDTH - 368), repeatRows=1, spaceBefore=4, spaceAfter=2)
+    table = LongTable(rows, (168, 40, 40, 48, 44, 30, CONTENT_WIDTH - 370), repeatRows=1, spaceBefore=4, spaceAfter=2)
     table.setStyle(TableStyle([
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 1.2), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6),
         ("LEFTPADDING", (0, 0), (-1, -1), 2), ("RIGHTPADDING", (0, 0), (-1, -1), 3), ("LINEBELOW", (0, 0), (-1, 0), 0.6, RULE),
@@ -185,7 +186,7 @@ def _row_of(
     shown = []
     for image, day in ((half.first, found.since.day), (half.second, found.day)):
         picture = take(image, plane, at_mm, box, window, every if image is half.second else ())
-        caption = say("{image}, {plane}, {day}", image=name, plane=PLANE_NAMES[plane.name], day=Name(day))
+        caption = say("{image}, {plane}, {day}", image=name, plane=PLANE_NAMES[plane.name], day=day_words(day))
         shown.append(Shown(picture, caption, None, key if image is half.second else {}))
     return [*shown, Shown(_difference(half, plane, at_mm, box), say("difference"), None, {})]
 

@@ -14,6 +14,7 @@ from analysis.trend import FOLLOWED
 from analysis.words import Name, Words, joined, say
 from node.concepts import decimals, unit_words
 from node.names import words
+from node.wording import day_words
 
 FOLLOWED_PLACES = frozenset(place for choices in FOLLOWED.values() for alternatives in choices for place in alternatives)
 MOST_NAMED = 4
@@ -44,7 +45,7 @@ def sentences_of(found: FollowUp) -> list[Words]:
 
 
 def _changed(found: FollowUp, more: Sequence[Change]) -> Words:
-    ago, day = days_words(found.since.days_before), Name(found.since.day)
+    ago, day = days_words(found.since.days_before), day_words(found.since.day)
     if not more:
         return say("Since {day} ({ago}) no followed value changed by more than noise and healthy ageing; that does not exclude "
                    "progression.", day=day, ago=ago)  # fmt: skip

@@ -20,8 +20,10 @@ from node.concepts import unit_words
 from node.names import words
 from node.paper import INK, REGULAR, RULE, SOFT, WARM, Paper
 from node.plots import round_values
+from node.wording import day_words
 
 ERRORS_SHOWN = 6.0
+DAY_WIDE = 48.0
 At = Callable[[float, float], tuple[float, float]]
 
 
@@ -98,12 +100,12 @@ class TrendChart(Flowable):
         days = sorted({point.day for _, points in self.trend.lines for point in points})
         places = [at(self._since(day), 0.0)[0] for day in days]
         shown = list(zip(days, places, strict=True))
-        if min(np.diff(places)) < 48:
+        if min(np.diff(places)) < DAY_WIDE:
             shown = [shown[0], shown[-1]]
         self.canv.setFont(REGULAR, 8)
         self.canv.setFillColor(SOFT)
         for day, x in shown:
-            self.canv.drawCentredString(x, bottom - 10, day)
+            self.canv.drawCentredString(min(x, self.width - DAY_WIDE / 2), bottom - 10, self.paper.words(day_words(day)))
 
     def _treatment(self, one: Treatment, number: int, at: At, bottom: float, top: float) -> None:
         canvas, x = self.canv, at(self._since(one.day), 0.0)[0]

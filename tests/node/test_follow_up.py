@@ -145,7 +145,8 @@ def test_in_german_nothing_stays_english(case, tmp_path):
     objects = answer(case.report, case.images, provenance, Settings())
     write(case.report, objects, tmp_path)
     said = words_of(pages(case.report, provenance, case.images))
-    assert "Veränderung seit 2025-01-02" in said and "Im Verlauf" in said and "Nebeneinander" in said
+    assert "T1, axial, 01.06.2025" in said and "03.05.2024" in said
+    assert "Veränderung seit 02.01.2025" in said and "Im Verlauf" in said and "Nebeneinander" in said
     assert not any(word in said for word in ("noise", "healthy ageing", "Over time", "Side by side"))
 
 
