@@ -4,6 +4,7 @@
     python benchmarks/change.py values [--seeds 221-224] [--roles flair,dwi,swi] [--visits 3] [--doses 3] [--markers NAME,…] [--noise 1]
     python benchmarks/change.py lesions [--seeds 211,212]
     python benchmarks/change.py real T1.nii.gz [--copies 3]                        one head, turned, shifted and resampled; nothing changed
+    python benchmarks/change.py real FLAIR.nii.gz --role flair [--copies 3]        its lesions
 
 `heads`: phantom heads at several visits without a change, every visit against every other; with `--losses` visits at which brainstem and
 precentral grey matter have lost as many percent, against the first. `--noise` and `--coarseness` are those of the later visits. A head is
@@ -157,6 +158,17 @@ def head_in(path: str) -> Volume:
     return Volume(np.ascontiguousarray(array), matrix)
 
 
+def real_flair(path: str, copies: int) -> None:
+    head = head_in(path)
+    examinations = [Examination({"flair": moved(head, number)[0]}) for number in range(copies)]
+    for a, b in combinations(range(copies), 2):
+        found = lesion_changes(examinations[a], examinations[b])
+        told = ", ".join(f"{found.count(kind)} {kind}" for kind in KINDS)
+        half = found.half
+        print(f"copies {a} and {b}: turned {half.turned_deg:.1f} deg, moved {half.moved_mm:.1f} mm, alike {half.alike:.3f}: {told}; "
+              f"{found.change_ml:+.3f} ml of {sum(one.now_ml for one in found.found):.2f}", flush=True)  # fmt: skip
+
+
 def real(path: str, copies: int) -> None:
     head = head_in(path)
     examinations, place = [], None
@@ -206,8 +218,9 @@ def main() -> None:
     own.add_argument("--noise", type=float, default=1.0)
     kinds.add_parser("lesions").add_argument("--seeds", type=seeds_of, default="211,212")
     two = kinds.add_parser("real")
-    two.add_argument("t1")
+    two.add_argument("image")
     two.add_argument("--copies", type=int, default=3)
+    two.add_argument("--role", choices=("t1", "flair"), default="t1")
     options = parser.parse_args()
     if options.kind == "heads":
         losses = [float(loss) for loss in options.losses.split(",") if loss]
@@ -218,7 +231,7 @@ def main() -> None:
     elif options.kind == "lesions":
         lesions(options.seeds)
     else:
-        real(options.t1, options.copies)
+        (real_flair if options.role == "flair" else real)(options.image, options.copies)
 
 
 if __name__ == "__main__":
