@@ -2,8 +2,8 @@
 
 Every visit has another position, grid, bias field and noise. The T1 is laid onto the template as it was made, but for smooth shifts of 1.5
 mm, other ones at every visit: two registrations of one head err alike, so that a spread measured here is rather too large. FLAIR and SWI
-are laid over it, and the diffusion series onto the template, by the product's own registration; the neck needs none. Streamlines are left
-out: their volume is not compared.
+are laid over it, and the diffusion series onto the template, by the product's own registration; a FLAIR without a T1 is laid as made too,
+and has its tissues from the template. The neck needs no place. Streamlines are left out: their volume is not compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from analysis.examination import Examination, Patient
 from analysis.follow_up import FollowUp
 from analysis.marker import markers
 from analysis.outcome import Outcome
+from analysis.phantom_shape import Shape
 from analysis.phantom_time import NOTHING, Course, phantom_at, visited
+from analysis.steps.coregistration import _STEPS
 from analysis.steps.head import head_on_template
 from analysis.steps.tractography import tracked_tract
 
@@ -60,16 +62,22 @@ def visit_of(seed: int, number: int, course: Course, roles: tuple[str, ...], cho
     began = time.process_time()
     made = phantom_at(number, course, seed, roles=roles, noise=noise)
     examination = Examination({role.removesuffix("_sagittal"): image for role, image in made.images.items()}, PATIENT)
-    examination._done[tracked_tract] = (), None
-    if "t1" in made.images:
-        laid = laid_as_made(made.images["t1"], visited(seed, number, course), 1000 * seed + number)
-        examination._done[head_on_template] = laid.place, None
+    lay_as_made(examination, visited(seed, number, course), 1000 * seed + number)
     asked = [one for one in markers() if one.name in (chosen or (one.name,)) and has_series(one.needs, examination)]
     outcomes = analyse(examination, asked, time.monotonic)
     refused = "; ".join(f"{one.marker}: {one.reason}" for one in outcomes if one.reason)
     print(f"seed {seed}, visit {number}: {time.process_time() - began:.0f} s of processor {refused}", flush=True)
     truth = {(one["name"], one["side"], one["level"]): one["value"] for its in made.truth["measurements"].values() for one in its}
     return Visit(outcomes, truth)
+
+
+def lay_as_made(examination: Examination, shape: Shape, seed: int) -> None:
+    """Puts a T1, or a FLAIR without one, where it was made but for the shifts, in place of a registration."""
+    examination._done[tracked_tract] = (), None
+    if "t1" in examination.images:
+        examination._done[head_on_template] = laid_as_made(examination.images["t1"], shape, seed).place, None
+    elif "flair" in examination.images:
+        examination._done[_STEPS["flair"]] = laid_as_made(examination.images["flair"], shape, seed), None
 
 
 def has_series(needs: tuple[tuple[str, ...], ...], examination: Examination) -> bool:

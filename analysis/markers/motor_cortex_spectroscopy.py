@@ -15,8 +15,9 @@ hand; spectra of 3 T, PRESS, TE 30 ms, whose line shapes, macromolecules and bas
 the right (in truth 1.28 and 1.50), lower on the left in 6 of 6. The stated interval of 95 % held the truth in 143 of 144 ratios: it is
 rather too wide. Cubes of 15 and 20 mm around the middle of the areas of leg, hand and face, up to 4 mm off and turned by up to 30 degrees
 (two heads), hold 37 to 98 % precentral gyrus, such around the middle of the postcentral gyrus 3 to 46 %; most cubes of 30 mm are near the
-limit. A real voxel (3 T, Philips) with its T1 lies, by eye, where it was planned, in the posterior cingulate, and is refused. Not
-measured: patients, rescans, movement between the T1 and the spectrum, a real spectrum of motor cortex.
+limit. A real voxel (3 T, Philips) with its T1 lies, by eye, where it was planned, in the posterior cingulate, and is refused. A change of a
+ratio is seen from 2.8 times its stated error on; not measured at several visits. Not measured: patients, rescans, movement between the T1
+and the spectrum, a real spectrum of motor cortex.
 Refuses: a voxel whose place is not known (no T1, another frame of reference, no place in the headers); one of which less than a third of
 the tissue is precentral gyrus, or more is another gyrus; one with less than 40 % of grey and white matter; spectroscopic imaging, edited
 spectra, other nuclei; what is no spectrum of a brain; ratios with a standard error above 20 %, and those of myo-inositol and

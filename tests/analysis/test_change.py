@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from analysis import concepts
-from analysis.change import ELSEWHERE, UNKNOWN_SCANNER, Change, NotCompared, changes, same_acquisition
+from analysis.change import ELSEWHERE, NOT_FOLLOWED, UNKNOWN_SCANNER, Change, NotCompared, changes, same_acquisition
 from analysis.earlier import Acquisition, Earlier, EarlierMarker, EarlierMeasurement
 from analysis.examination import Patient
+from analysis.marker import markers
 from analysis.outcome import MEASURED, NOT_MEASURABLE, Measurement, Outcome
 from analysis.retest import RETEST
 from analysis.steps.lesion_change import LesionChange, LesionChanges
@@ -175,3 +176,8 @@ def test_the_quality_of_the_images_is_not_followed():
     assert changes(*([measured("motor_cortex_spectroscopy", ("snr", value, "1", None, None, 1.0))] for value in (9.0, 30.0)), 1.0) == ()
     pair = [measured("image_quality", ("snr", value, "1", None, "t1", 1.0)) for value in (20.0, 30.0)]
     assert changes(pair[:1], pair[1:], 1.0) == ()
+
+
+@pytest.mark.parametrize("marker", [one for one in markers() if one.name not in NOT_FOLLOWED], ids=lambda one: one.name)
+def test_every_followed_marker_says_what_a_change_costs_to_be_seen(marker):
+    assert "A change" in marker.section("Trust") and "is seen from" in marker.section("Trust")
