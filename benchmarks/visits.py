@@ -3,7 +3,8 @@
 Every visit has another position, grid, bias field and noise. The T1 is laid onto the template as it was made, but for smooth shifts of 1.5
 mm, other ones at every visit: two registrations of one head err alike, so that a spread measured here is rather too large. FLAIR and SWI
 are laid over it, and the diffusion series onto the template, by the product's own registration; a FLAIR without a T1 is laid as made too,
-and has its tissues from the template. The neck needs no place. Streamlines are left out: their volume is not compared.
+and has its tissues from the template. The neck needs no place. Left out, to be quick: the search for motion in the diffusion series, where
+the head lies still, and streamlines, whose volume is not compared.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from analysis.outcome import Outcome
 from analysis.phantom_shape import Shape
 from analysis.phantom_time import NOTHING, Course, phantom_at, visited
 from analysis.steps.coregistration import _STEPS
+from analysis.steps.diffusion import steady_diffusion
+from analysis.steps.diffusion_motion import Steady
 from analysis.steps.head import head_on_template
 from analysis.steps.tractography import tracked_tract
 
@@ -74,6 +77,11 @@ def visit_of(seed: int, number: int, course: Course, roles: tuple[str, ...], cho
 def lay_as_made(examination: Examination, shape: Shape, seed: int) -> None:
     """Puts a T1, or a FLAIR without one, where it was made but for the shifts, in place of a registration."""
     examination._done[tracked_tract] = (), None
+    if "dwi" in examination.images:
+        series = examination.images["dwi"]
+        *_, volumes = series.array.shape
+        still = Steady(series, np.zeros(volumes), np.zeros((volumes, len(series.array)), bool), is_resampled=False)
+        examination._done[steady_diffusion] = still, None
     if "t1" in examination.images:
         examination._done[head_on_template] = laid_as_made(examination.images["t1"], shape, seed).place, None
     elif "flair" in examination.images:
