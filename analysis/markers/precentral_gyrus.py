@@ -13,9 +13,9 @@ is), no atrophy found on any side. Two heads (seeds 31 and 32) with 9, 17 and 26
 too high, for a thin sheet keeps the blur of the voxels, and ratio 1.23, 1.15 and 1.07 (in truth 1.17, 1.06 and 0.95); so by these ratios
 atrophy is absent, indeterminate and present. So the finding says little below a fifth of the thickness. Two real heads: precentral 2.7 and
 2.5, postcentral 2.2 and 2.0 mm, ratio 1.25 and 1.21. A change of the volume is seen from 2.8 % on, by both images at once
-(`analysis.steps.volume_change` has how far a planted one is followed); of the thickness from 0.22 mm on (a published reliability) and of the ratio
-from 0.11 on (stated errors), which was not measured at several visits. Not measured: patients, rescans, the difference to the program of
-the population.
+(`analysis.steps.volume_change` has how far a planted one is followed); of the thickness from 0.22 mm on (a published reliability) and of
+the ratio from 0.11 on (stated errors), which was not measured at several visits. Not measured: patients, rescans, the difference to the
+program of the population.
 Refuses: what is not the T1 of a head; a gyrus that the field of view cuts; thickness on voxels above 1.4 mm, and where noise hides the
 border of grey and white matter.
 References: Hutton 2008, 10.1016/j.neuroimage.2008.01.027 (method); Rutherford 2022, 10.7554/eLife.72904 (population); Walhout 2015,

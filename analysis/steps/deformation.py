@@ -21,8 +21,8 @@ from analysis.steps.halfway import Halfway
 STIFFNESS = 0.05
 LEVELS = ((4, 3), (2, 3), (1, 2))  # voxels of the grid half-way per voxel of the level, steps
 SOLVER_ROUNDS = 12
-# In spreads of the difference: what differs by more, such as a vessel, does not pull. A ball of high contrast that had lost 6 and 12 % of its
-# volume was seen to lose 5.3 and 7.4 with 6, 5.9 and 10.2 with 8, 5.9 and 11.3 with 12; the medulla's repeatability was .4, .4 and .6 %
+# In spreads of the difference: what differs by more, such as a vessel, does not pull. A ball of high contrast that had lost 6 and 12 % of
+# its volume was seen to lose 5.3 and 7.4 with 6, 5.9 and 10.2 with 8, 5.9 and 11.3 with 12; the medulla is less repeatable with more
 TUKEY = 8.0
 RIM_VOXELS = 3
 
