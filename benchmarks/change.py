@@ -36,7 +36,7 @@ from visits import print_values
 from analysis.examination import Examination
 from analysis.phantom_scan import SEQUENCES, scan
 from analysis.phantom_time import NOTHING, Course, change_of, head_of, visited
-from analysis.steps.coregistration import _STEPS, moved_place
+from analysis.steps.coregistration import laying, moved_place
 from analysis.steps.head import head_on_template
 from analysis.steps.lesion_change import KINDS, OPPOSITE, lesion_changes
 from analysis.steps.lesions import lesions_on_flair
@@ -72,7 +72,7 @@ def t1_of(visit: Visit) -> Examination:
     t1 = visit.series("t1")
     examination = Examination({"t1": t1})
     laid = laid_as_made(t1, visited(visit.seed, visit.number, visit.course), 1000 * visit.seed + visit.number)
-    examination._done[head_on_template] = laid.place, None
+    examination.know(head_on_template, laid.place)
     return examination
 
 
@@ -80,7 +80,8 @@ def flair_of(visit: Visit) -> Examination:
     flair = visit.series("flair")
     examination = Examination({"flair": flair})
     laid = laid_as_made(flair, visited(visit.seed, visit.number, visit.course), 1000 * visit.seed + visit.number)
-    examination._done.update({_STEPS["flair"]: (laid, None), lesions_on_flair: (found_in(flair, laid), None)})
+    examination.know(laying("flair"), laid)
+    examination.know(lesions_on_flair, found_in(flair, laid))
     return examination
 
 
@@ -179,7 +180,7 @@ def real(path: str, copies: int) -> None:
             found = examination.once(head_on_template)
             place = moved_place(found, coarser(head, 2.0), np.linalg.inv(head_from_copy))
         else:
-            examination._done[head_on_template] = shifted(moved_place(place, coarser(copy, 2.0), head_from_copy), number), None
+            examination.know(head_on_template, shifted(moved_place(place, coarser(copy, 2.0), head_from_copy), number))
         examinations.append(examination)
     values = defaultdict(list)
     for a, b in combinations(examinations, 2):

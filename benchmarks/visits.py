@@ -26,7 +26,7 @@ from analysis.marker import markers
 from analysis.outcome import Outcome
 from analysis.phantom_shape import Shape
 from analysis.phantom_time import NOTHING, Course, phantom_at, visited
-from analysis.steps.coregistration import _STEPS
+from analysis.steps.coregistration import laying
 from analysis.steps.diffusion import steady_diffusion
 from analysis.steps.diffusion_motion import Steady
 from analysis.steps.head import head_on_template
@@ -76,16 +76,16 @@ def visit_of(seed: int, number: int, course: Course, roles: tuple[str, ...], cho
 
 def lay_as_made(examination: Examination, shape: Shape, seed: int) -> None:
     """Puts a T1, or a FLAIR without one, where it was made but for the shifts, in place of a registration."""
-    examination._done[tracked_tract] = (), None
+    examination.know(tracked_tract, ())
     if "dwi" in examination.images:
         series = examination.images["dwi"]
         *_, volumes = series.array.shape
         still = Steady(series, np.zeros(volumes), np.zeros((volumes, len(series.array)), bool), is_resampled=False)
-        examination._done[steady_diffusion] = still, None
+        examination.know(steady_diffusion, still)
     if "t1" in examination.images:
-        examination._done[head_on_template] = laid_as_made(examination.images["t1"], shape, seed).place, None
+        examination.know(head_on_template, laid_as_made(examination.images["t1"], shape, seed).place)
     elif "flair" in examination.images:
-        examination._done[_STEPS["flair"]] = laid_as_made(examination.images["flair"], shape, seed), None
+        examination.know(laying("flair"), laid_as_made(examination.images["flair"], shape, seed))
 
 
 def has_series(needs: tuple[tuple[str, ...], ...], examination: Examination) -> bool:

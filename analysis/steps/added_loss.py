@@ -10,6 +10,7 @@ stiffness are those of the comparison itself. What is not known is where in the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -28,11 +29,10 @@ SPLINE = 3  # what is read twice must not blur
 def shares_followed(pair: Pair, way: np.ndarray, tissue: Mapping[K, np.ndarray], groups: Sequence[Sequence[K]]) -> dict[K, float]:
     """The share of a loss that is followed, 1 for all of it, of each structure of the groups; what of a group is in no `tissue` is left
     out. `tissue`: 0 to 1 on the grid half-way, before the displacement `way`; a group loses together."""
-    found: dict[K, float] = {}
-    for group in ([key for key in group if key in tissue] for group in groups):
-        if group:
-            found |= _of_group(pair, way, {key: tissue[key] for key in group})
-    return found
+    held = [{key: tissue[key] for key in group if key in tissue} for group in groups]
+    with ThreadPoolExecutor(len(groups)) as pool:  # numpy lets go of the interpreter, so this takes as many cores as there are
+        found = pool.map(lambda group: _of_group(pair, way, group), filter(None, held))
+        return {key: share for shares in found for key, share in shares.items()}
 
 
 def _of_group(pair: Pair, way: np.ndarray, tissue: Mapping[K, np.ndarray]) -> dict[K, float]:

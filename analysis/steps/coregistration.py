@@ -48,7 +48,12 @@ class Laid:
 
 def on_template(examination: Examination, role: str) -> Laid:
     """Where the series with that role lies on the template. NotMeasurable where it cannot be said."""
-    return examination.once(_STEPS[role])
+    return examination.once(laying(role))
+
+
+def laying(role: str) -> Callable[[Examination], Laid]:
+    """The step that lays the series with that role."""
+    return _STEPS[role]
 
 
 def _lay(examination: Examination, role: str) -> Laid:
