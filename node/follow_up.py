@@ -19,7 +19,7 @@ from analysis.follow_up import Prior, follow_up_of
 from analysis.marker import Marker
 from analysis.report import Report, SeriesNote
 from analysis.words import Name, Words, say
-from node.earlier_report import day_of
+from node.earlier_report import day_of, is_own
 from node.errors import StudyError
 from node.follow_up_words import sentences_of
 from node.images import images_of, used
@@ -56,14 +56,19 @@ def acquisitions_of(series: Sequence[SeriesNote | Decision]) -> dict[str, Acquis
 
 
 def _studies(folders: Sequence[Path]) -> dict[str, Study]:
-    """The studies in the folders by their UID; of one that lies in two of them the one with more series."""
+    """The studies in the folders by their UID; of one that lies in two of them the one with more series that a scanner made: the pages of
+    an answer are a series, too."""
     found: dict[str, Study] = {}
     for folder in folders:
         for study in read_studies(folder)[0]:
             held = found.get(study.study_instance_uid)
-            if held is None or len(study.series) > len(held.series):
+            if held is None or _series_of_scanner(study) > _series_of_scanner(held):
                 found[study.study_instance_uid] = study
     return found
+
+
+def _series_of_scanner(study: Study) -> int:
+    return sum(not is_own(one.header) for one in study.series)
 
 
 def _priors(

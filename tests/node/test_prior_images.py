@@ -12,6 +12,7 @@ from analysis.outcome import MEASURED, Concept, Measurement, Outcome
 from analysis.report import Report
 from node.follow_up import with_follow_up
 from node.images import images_of
+from node.provenance import MANUFACTURER, MODEL
 from node.settings import Results, Settings, Worker
 from node.study import patient_of, read_study
 
@@ -35,12 +36,12 @@ BRIGHTNESS = Marker("brain_volumes", 7, (("t1",),), ("brain_volume",), (), measu
 def study(scanner, tmp_path):
     """Writes a T1 of one brightness under a study UID and a day; returns its folder."""
 
-    def write(number: int, day: str, brightness: int):
+    def write(number: int, day: str, brightness: int, name: str = "", **more):
         tags = {**T1, "StudyInstanceUID": f"1.2.3.{number}", "StudyDate": day, "StudyTime": "101112", "Rows": 32, "Columns": 32}
-        tags["PatientID"] = "P"
+        tags = {**tags, "PatientID": "P", **more}
         headers = scanner.stack(scanner.header(**tags), 9, 5.0, 6.0)  # too thin for a head, so that no image is laid over another
-        scanner.write(headers, np.full((9, 32, 32), brightness), tmp_path / str(number), number)
-        return tmp_path / str(number)
+        scanner.write(headers, np.full((9, 32, 32), brightness), tmp_path / (name or str(number)), number)
+        return tmp_path / (name or str(number))
 
     measured_on.clear()
     return write
@@ -76,6 +77,12 @@ def test_what_has_no_report_or_one_of_another_version_is_measured_again_and_what
     assert report.follow_up.since.day == "2025-12-01" and report.summary[0] == "The first sentence." and len(report.summary) > 2
     (change,) = report.follow_up.seen
     assert (round(change.then), round(change.now)) == (95, 90) and change.years == pytest.approx(182 / 365.25)
+
+
+def test_the_images_are_those_of_the_scanner_not_the_pages_of_the_answer_beside_them(study):
+    answer = study(3, "20251201", 10, "answer", SeriesInstanceUID="1.2.9", Manufacturer=MANUFACTURER, ManufacturerModelName=MODEL)
+    report = followed(study(9, "20260601", 900), [earlier(3, "2025-12-01", 182, None)], [answer, study(3, "20251201", 950)])
+    assert measured_on == ["95"] and points(report) == [("2025-12-01", 95), ("2026-06-01", 90)]
 
 
 def test_where_time_is_over_the_latest_is_measured_and_the_others_are_named(study):
