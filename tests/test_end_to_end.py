@@ -10,14 +10,19 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pypdfium2
 import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from analysis.marker import Marker, markers
-from node.phantom import write_phantom
+from node.earlier_report import read_earlier
+from node.phantom import write_phantom, write_visits
 from node.process import process_folder
 from node.settings import Settings
 
@@ -28,6 +33,7 @@ PHANTOM = {
     "seed": 7,
 }
 NECK = {"findings": ["cord_compression:C5/C6", "cord_t2_hyperintensity:C3"], "severity": 0.5, "seed": 7}
+VISITS = {"severity": 1.0, "seed": 7, "roles": ("t1",)}
 FUNCTION = {"findings": ["motor_activation:left"], "severity": 0.0, "seed": 7}
 OF_FUNCTION = {"motor_activation"}  # markers that are tested on a study of a T1 and of functional series
 OF_NECK = {"cervical_cord", "cord_compression"}  # markers that are tested on a study of the neck alone
@@ -68,6 +74,13 @@ WOBBLE = {
     "activation_volume": ("share", 0.05), "laterality_index": ("unit", 0.03), "m1_m1_connectivity": ("unit", 0.02),
     "framewise_displacement": ("unit", 0.005),
 }  # fmt: skip
+# The share of a planted change that is followed, from and to, and the noise in percent of the volume (analysis/steps/volume_change.py).
+FOLLOWED = {
+    ("brain_volume", None): ((0.8, 1.2), 0.3), ("midbrain_volume", None): ((0.8, 1.2), 0.4), ("pons_volume", None): ((0.8, 1.2), 0.4),
+    ("medulla_volume", None): ((0.6, 1.2), 1.0), ("precentral_volume", "left"): ((0.5, 1.0), 0.7),
+    ("precentral_volume", "right"): ((0.5, 1.0), 0.7),
+}  # fmt: skip
+NUMBER = ("name", "side", "level", "value", "unit", "uncertainty")
 IN_WORDS = {"image_quality"}  # numbers of a whole series have no place in the images: the coded report says them as text
 USUAL_WOBBLE = ("share", 0.005)
 HOW = "BETZ_WRITE_BASELINES=1 .venv/bin/python -m pytest tests/test_end_to_end.py -k baseline"
@@ -76,9 +89,9 @@ HOW = "BETZ_WRITE_BASELINES=1 .venv/bin/python -m pytest tests/test_end_to_end.p
 class Answer:
     """One processed study: its images, its report and where its objects are."""
 
-    def __init__(self, source: Path, out: Path, nifti: bool = False) -> None:
+    def __init__(self, source: Path, out: Path, nifti: bool = False, priors: tuple[Path, ...] = ()) -> None:
         self.source, self.out = source, out
-        process_folder(source, out, Settings(), nifti, made_at=WHEN)
+        process_folder(source, out, Settings(), nifti, made_at=WHEN, priors=priors)
         self.report = json.loads((out / "report.json").read_text(encoding="utf-8"))
 
     def objects(self) -> dict[int, Path]:
@@ -109,6 +122,17 @@ def neck(tmp_path_factory) -> Answer:
 def function(tmp_path_factory) -> Answer:
     """A head whose right hand moves in one series, and which rests in another, with its T1."""
     return answer_to(FUNCTION, tmp_path_factory.mktemp("function"), ("t1", "bold_task", "bold_rest"))
+
+
+@pytest.fixture(scope="session")
+def visits(tmp_path_factory) -> tuple[Answer, Answer]:
+    """The answers to two examinations of a head that lost tissue in between; the second has the first with its images."""
+    folder = tmp_path_factory.mktemp("visits")
+    write_visits(folder / "phantom", 2, **VISITS)
+    first = Answer(folder / "phantom" / "visit0" / "dicom", folder / "first")
+    second = Answer(folder / "phantom" / "visit1" / "dicom", folder / "second", priors=(first.out, first.source))
+    second.truth = json.loads((folder / "phantom" / "visit1" / "truth.json").read_text())
+    return first, second
 
 
 @pytest.fixture
@@ -198,6 +222,60 @@ class TestPhantom:
     @pytest.mark.validators
     def test_every_object_is_valid_and_of_one_study_with_its_images(self, phantom):
         check_valid(phantom)
+
+
+class TestFollowUp:
+    """Two examinations, the second of which is compared with the first by their images and by its report."""
+
+    def test_the_changes_are_those_that_were_planted(self, visits):
+        planted = {(one["name"], one["side"]): one["percent"] for one in visits[1].truth["change"]}
+        changes = {(one["name"], one["side"]): one for one in visits[1].report["follow_up"]["changes"]}
+        for key, (followed, noise) in FOLLOWED.items():
+            wanted = sorted(share * planted[key] for share in followed)
+            assert wanted[0] - noise <= changes[key]["percent"] <= wanted[1] + noise, f"{key}: {changes[key]['percent']} of {planted[key]}"
+        assert {changes[name, None]["verdict"] for name in ("midbrain_volume", "pons_volume")} == {"more than"}
+
+    def test_the_reports_are_what_was_promised(self, visits, promised_report):
+        first, second = visits
+        for one in visits:
+            promised_report.check(one.report)
+        assert first.report["follow_up"] is None and first.report["earlier"] == {"examinations": [], "notes": []}
+        (earlier,) = second.report["earlier"]["examinations"]
+        report = next(one for one in first.report["objects"] if one["series_number"] == 9010)
+        assert earlier["sop_instance_uid"] == report["sop_instance_uid"] and earlier["series"] == 1
+        assert earlier["study_instance_uid"] == first.report["study_instance_uid"]
+        assert second.report["follow_up"]["since"] == earlier["date"] == "2025-07-17"
+        assert second.report["follow_up"]["years"] == pytest.approx(182 / 365.25, abs=0.001)
+
+    def test_the_coded_report_names_the_earlier_one_and_holds_every_change(self, visits):
+        first, second = (dcmread(one.objects()[9010]) for one in visits)
+        (study,) = second.PertinentOtherEvidenceSequence
+        (series,) = study.ReferencedSeriesSequence
+        assert (study.StudyInstanceUID, series.SeriesInstanceUID) == (first.StudyInstanceUID, first.SeriesInstanceUID)
+        named = [item.ReferencedSOPSequence[0] for item in items_of(second) if item.ValueType == "COMPOSITE"]
+        assert named == list(series.ReferencedSOPSequence) and named[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
+        said = [(one["name"], one["level"], one["change"]) for one in visits[1].report["follow_up"]["changes"]]
+        assert len(said) > 10 and changes_in(second) == said and changes_in(first) == []
+        for one in visits:
+            check_numbers(one)
+
+    def test_both_reports_read_back_as_they_were_written(self, visits):
+        for one in visits:
+            markers_read = read_earlier(one.objects()[9010]).markers
+            read = {(name, marker.version, number.name, number.side, number.level, number.value, number.unit, number.uncertainty)
+                    for name, marker in markers_read.items() for number in marker.measurements}  # fmt: skip
+            assert read == {(name, outcome["version"], *(number[key] for key in NUMBER))
+                            for name, outcome in one.report["markers"].items() for number in outcome["measurements"]}  # fmt: skip
+
+    def test_the_pages_show_the_change(self, visits):
+        first, second = (words_of(one.objects()[9050]) for one in visits)
+        assert "Change since 2025-07-17" in second and "Over time" in second and "Side by side" in second
+        assert "Change since" not in first and "Over time" not in first
+
+    @pytest.mark.validators
+    def test_every_object_is_valid_and_of_one_study_with_its_images(self, visits):
+        for one in visits:
+            check_valid(one)
 
 
 @pytest.mark.realdata
@@ -298,6 +376,32 @@ def check_numbers(answer: Answer) -> None:
     said = [(one["side"] or "", one["value"]) for outcome in placed for one in outcome["measurements"]]
     assert [side for side, _ in sorted(found)] == [side for side, _ in sorted(said)]
     assert [value for _, value in sorted(found)] == pytest.approx([value for _, value in sorted(said)], rel=1e-9)
+
+
+def items_of(ds: Dataset) -> Iterator[Dataset]:
+    """All content items below one."""
+    for item in ds.get("ContentSequence", ()):
+        yield item
+        yield from items_of(item)
+
+
+def changes_in(ds: Dataset) -> list[tuple[str, str | None, float]]:
+    """Name, level and change of every value that a coded report says has changed."""
+    found = []
+    for item in (one for one in items_of(ds) if one.ValueType == "NUM" and code_of(one) == "CHANGE"):
+        said = {code_of(child): child.TextValue for child in item.ContentSequence if child.ValueType == "TEXT"}
+        found.append((said["ITEM-NAME"], said.get("ITEM-LEVEL"), item.MeasuredValueSequence[0].FloatingPointValue))
+    return found
+
+
+def code_of(item: Dataset) -> str:
+    return item.ConceptNameCodeSequence[0].CodeValue
+
+
+def words_of(path: Path) -> str:
+    """All text of a PDF in its object."""
+    with pypdfium2.PdfDocument(dcmread(path).EncapsulatedDocument) as document:
+        return " ".join(" ".join(page.get_textpage().get_text_range().replace("\ufffe", "-").split()) for page in document)
 
 
 def segments_ml(path: Path) -> dict[tuple[str, str | None], float]:
