@@ -11,8 +11,8 @@ measured on two others (11 and 12): anisotropy of the motor segment 0.056 to 0.0
 as the segment is two voxels thin; it moved by 0.001 when the corticospinal tract lost 20 %. Splenium within 0.005 of a truth of 0.65
 (seeds 2 and 11). One Siemens (b 2500) and one Philips head (b 2000): 0.77 and 0.70, splenium 0.80 and 0.73; no truth. A change is seen from
 0.14 on in the anisotropy of the motor segment, 0.06 in that of the splenium and 0.11 in MD, by the stated errors of two values: rather too
-much, as an error that both share is counted; not measured at several visits. Not measured: rescans, patients, a loss planted in the
-callosum itself.
+much, as an error that both share is counted: one phantom head at two visits (seed 221; `benchmarks/change.py values --roles dwi`) differed
+by 0.004 within each of the three. Not measured: rescans, patients, a loss planted in the callosum itself.
 Refuses: fewer than six directions; directions that do not fit the anatomy; what is not a brain; a motor segment that the field of view
 does not hold. A splenium outside it is a gap.
 References: Hofer and Frahm's segments, see the atlas's SOURCES.md; PMC3888481 (callosum in ALS).
