@@ -22,13 +22,15 @@ from analysis.steps.flow import flow_between
 K = TypeVar("K")
 
 ADDED_PERCENT = 3.0  # well above the noise, and little enough for shares to stay shares
+SOLID = 0.5
 MARGIN_VOXELS = 16
 SPLINE = 3  # what is read twice must not blur
 
 
 def shares_followed(pair: Pair, way: np.ndarray, tissue: Mapping[K, np.ndarray], groups: Sequence[Sequence[K]]) -> dict[K, float]:
-    """The share of a loss that is followed, 1 for all of it, of each structure of the groups; what of a group is in no `tissue` is left
-    out. `tissue`: 0 to 1 on the grid half-way, before the displacement `way`; a group loses together."""
+    """The share of a loss that is followed, 1 for all of it, of each structure of the groups, which lose together; 0 where none can be
+    added, as no voxel is mostly that tissue, or no fluid is near. What is in no `tissue` (0 to 1 on the grid half-way, before the
+    displacement `way`) is left out."""
     held = [{key: tissue[key] for key in group if key in tissue} for group in groups]
     with ThreadPoolExecutor(len(groups)) as pool:  # numpy lets go of the interpreter, so this takes as many cores as there are
         found = pool.map(lambda group: _of_group(pair, way, group), filter(None, held))
@@ -37,13 +39,20 @@ def shares_followed(pair: Pair, way: np.ndarray, tissue: Mapping[K, np.ndarray],
 
 def _of_group(pair: Pair, way: np.ndarray, tissue: Mapping[K, np.ndarray]) -> dict[K, float]:
     whole = np.minimum(sum(tissue.values()), 1.0)
+    if not np.any(whole > SOLID):
+        return dict.fromkeys(tissue, 0.0)
     box = tuple(slice(max(side.start - MARGIN_VOXELS, 0), side.stop + MARGIN_VOXELS)
-                for side in ndimage.find_objects(np.uint8(whole > 0.5))[0])  # fmt: skip
+                for side in ndimage.find_objects(np.uint8(whole > SOLID))[0])  # fmt: skip
     part, own = pair.part(box), way[:, *box]
     loss = flow_between(whole[box], part.fluid * (1.0 - whole[box])) * np.float32(-ADDED_PERCENT / 100.0)
-    more, less = (displacement(with_loss(part, sign * loss)) for sign in (1, -1))
-    return {key: (percent_of(one[box], more) - percent_of(one[box], less)) /
-            (percent_of(one[box], own + loss) - percent_of(one[box], own - loss)) for key, one in tissue.items()}  # fmt: skip
+    found = [growth(displacement(with_loss(part, sign * loss))) for sign in (1, -1)]
+    added = [growth(own + sign * loss) for sign in (1, -1)]
+    return {key: _between(one[box], found) / (_between(one[box], added) or np.inf) for key, one in tissue.items()}
+
+
+def _between(tissue: np.ndarray, rooms: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    more, less = (percent_of(tissue, room) for room in rooms)
+    return more - less
 
 
 def with_loss(pair: Pair, loss: np.ndarray) -> Pair:
@@ -52,7 +61,8 @@ def with_loss(pair: Pair, loss: np.ndarray) -> Pair:
     return Pair(np.stack([read(first, loss / 2, SPLINE), read(second, -loss / 2, SPLINE)]), pair.near, pair.fluid)
 
 
-def percent_of(tissue: np.ndarray, way: np.ndarray) -> float:
-    """What the second has more of a tissue than the first, percent of the mean of both. `tissue`: half-way, before the displacement."""
-    before, after = (float((tissue * room).sum(dtype=float)) for room in growth(way))
+def percent_of(tissue: np.ndarray, room: tuple[np.ndarray, np.ndarray]) -> float:
+    """What the second has more of a tissue than the first, percent of the mean of both. `tissue`: half-way, before the displacement whose
+    `growth` the `room` is."""
+    before, after = (float((tissue * one).sum(dtype=float)) for one in room)
     return 200.0 * (after - before) / (after + before)

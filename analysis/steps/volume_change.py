@@ -26,7 +26,7 @@ from analysis.examination import Examination
 from analysis.outcome import NotMeasurable, Side
 from analysis.steps.added_loss import percent_of, shares_followed
 from analysis.steps.brainstem import brainstem_parts
-from analysis.steps.deformation import Pair, displacement, pair_of, read
+from analysis.steps.deformation import Pair, displacement, growth, pair_of, read
 from analysis.steps.halfway import Halfway, View, halfway, middle_of, start_of
 from analysis.steps.head import brain_mask, head_on_template
 from analysis.steps.ribbon import central_gyri
@@ -109,8 +109,8 @@ def changes_of(pair: Pair, outlines: Mapping[Key, tuple[np.ndarray, np.ndarray]]
     way = displacement(pair)
     there = {key: (read(first, -way / 2) + read(second, way / 2)) / 2 for key, (first, second) in outlines.items()
              if min(first.sum(dtype=float), second.sum(dtype=float)) * voxel_ml >= LEAST_ML}  # fmt: skip
-    shares = shares_followed(pair, way, there, GROUPS)
+    room, shares = growth(way), shares_followed(pair, way, there, GROUPS)
     return tuple(
-        VolumeChange(*key, percent_of(tissue, way) / shares.get(key, 1.0), float(tissue.sum(dtype=float)) * voxel_ml, shares.get(key))
+        VolumeChange(*key, percent_of(tissue, room) / shares.get(key, 1.0), float(tissue.sum(dtype=float)) * voxel_ml, shares.get(key))
         for key, tissue in there.items() if shares.get(key, 1.0) >= LEAST_FOLLOWED
     )  # fmt: skip

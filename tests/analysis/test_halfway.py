@@ -120,9 +120,18 @@ def test_a_known_loss_tells_how_much_of_one_is_followed(half, back):
         way = displacement(pair)
         there = (read(first, -way / 2) + read(second, way / 2)) / 2
         shares.append(shares_followed(pair, way, {ball: there}, [[("nothing", None)], [ball, ("nothing", None)]])[ball])
-        found.append(percent_of(there, way))
+        found.append(percent_of(there, growth(way)))
     assert shares[0] == pytest.approx(shares[1], abs=0.002)
     assert found[0] / shares[0] == pytest.approx(-6.06, abs=0.5)
+
+
+def test_where_no_loss_can_be_added_nothing_is_said_to_be_followed(half):
+    pair, way = pair_of(half), np.zeros((3, *half.inside.shape), np.float32)
+    ball, _ = outlines(half)["ball", None]
+    groups = [["thin"], ["dry"]]
+    dry = replace(pair, fluid=np.zeros_like(pair.fluid))
+    assert shares_followed(pair, way, {"thin": ball * 0.4}, groups) == {"thin": 0.0}
+    assert shares_followed(dry, way, {"dry": ball}, groups) == {"dry": 0.0}
 
 
 def test_no_change_is_found_where_there_is_none():
