@@ -160,8 +160,13 @@ def head_in(path: str) -> Volume:
 
 
 def real_flair(path: str, copies: int) -> None:
-    head = head_in(path)
-    examinations = [Examination({"flair": moved(head, number)[0]}) for number in range(copies)]
+    head, examinations = head_in(path), []
+    laid = Examination({"flair": head}).once(laying("flair"))
+    for number in range(copies):
+        copy, head_from_copy = moved(head, number)
+        place = shifted(moved_place(laid.place, coarser(copy, 2.0), head_from_copy), number)
+        examinations.append(Examination({"flair": copy}))
+        examinations[-1].know(laying("flair"), replace(laid, place=place))
     for a, b in combinations(range(copies), 2):
         found = lesion_changes(examinations[a], examinations[b])
         told = ", ".join(f"{found.count(kind)} {kind}" for kind in KINDS)
