@@ -50,9 +50,9 @@ _SCORE = say("a score at the limit of two grades may go either way (chosen)")
 # Cord: 10.1162/imag_a_00075, rescans within 0.3 years; 2.4 % at C2, up to 3.9 % at C3. Thickness: PMC8784825 (0.82) and PMC7327879 (0.87)
 # with a spread between people of 0.19 mm: 0.07 to 0.08 mm.
 # Held against phantoms at several visits without a change (benchmarks/change.py values; pairs of visits), as a share of what is assumed
-# here or stated by the markers: cord 0.1 to 0.6 (8 pairs), brightness of the tract 0.3 to 0.6 (12), FA of the tract 0.03 to 0.35 (2),
+# here or stated by the markers: cord 0.1 to 0.6 (8 pairs), brightness of the tract 0.3 to 0.6 (12), FA of the tract 0.03 to 0.4 (6),
 # darkness of the motor band 0.3 to 0.5 (2). None was larger, so that no figure was raised; a phantom neither drinks nor moves, so that
-# none was lowered. Not held against it: thickness. Two pairs say little.
+# none was lowered. Not held against it: thickness. Few pairs say little.
 RETEST: dict[tuple[str, str | None], Spread] = {
     ("cst_fa", None): Spread(_RESCANS, absolute=0.019), ("cst_md", None): Spread(_RESCANS, absolute=0.025),
     ("cst_ad", None): Spread(_RESCANS, absolute=0.030), ("cst_rd", None): Spread(_RESCANS, absolute=0.025),
