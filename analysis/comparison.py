@@ -8,6 +8,7 @@ of one person is for the caller to know: a head that is not the same is refused 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -42,17 +43,18 @@ def compared(
     """What changed in `years` (more than 0, else ValueError). `then`: the earlier report, or its outcomes. `images`: the examinations then
     and now, with the steps that were done; without them the values alone. `patient` and `is_same_scanner` as in `analysis.change.changes`;
     the latter is what `same_acquisition` gives."""
-    notes: list[Words] = []
-    t1 = lesions = None
-    volumes = ()
     if images is None:
-        notes.append(say("The earlier images are not at hand: the values of the earlier report are compared, not the images."))
-    else:
-        t1 = _of_both("t1", _t1_halfway, images, notes)
-        volumes = () if t1 is None else _of_both("t1", lambda *pair: volume_changes(*pair, t1), images, notes) or ()
-        lesions = _of_both("flair", lesion_changes, images, notes)
-    found = changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner, volumes=volumes, lesions=lesions)
-    return Comparison(years, found, t1, lesions, tuple(notes))
+        notes = (say("The earlier images are not at hand: the values of the earlier report are compared, not the images."),)
+        return Comparison(years, changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner), notes=notes)
+    of_t1: list[Words] = []
+    of_flair: list[Words] = []
+    t1 = _of_both("t1", _t1_halfway, images, of_t1)
+    with ThreadPoolExecutor(1) as beside:  # with the tissues known, the two share nothing more, and each takes as long
+        found = beside.submit(_of_both, "flair", lesion_changes, images, of_flair)
+        volumes = () if t1 is None else _of_both("t1", lambda *pair: volume_changes(*pair, t1), images, of_t1) or ()
+    lesions = found.result()
+    said = changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner, volumes=volumes, lesions=lesions)
+    return Comparison(years, said, t1, lesions, (*of_t1, *of_flair))
 
 
 def _t1_halfway(then: Examination, now: Examination) -> Halfway:
