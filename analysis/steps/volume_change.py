@@ -41,7 +41,7 @@ LEAST_ML = 0.3
 LEAST_FOLLOWED = 0.4  # of a known loss; of less one would see the correction rather than the image
 
 Key = tuple[str, Side | None]
-# Structures of which one alone does not shrink without its neighbours. All of the brain is not asked: its loss is followed (below)
+# What loses together. A loss of all of the brain is not added: that would take longer than the comparison itself
 GROUPS: tuple[tuple[Key, ...], ...] = (
     (("midbrain_volume", None), ("pons_volume", None), ("medulla_volume", None)),
     (("precentral_volume", "left"),),
