@@ -77,8 +77,8 @@ WOBBLE = {
 # The share of a planted change that is followed, from and to, and the noise in percent of the volume (analysis/steps/volume_change.py).
 FOLLOWED = {
     ("brain_volume", None): ((0.8, 1.2), 0.3), ("midbrain_volume", None): ((0.8, 1.2), 0.4), ("pons_volume", None): ((0.8, 1.2), 0.4),
-    ("medulla_volume", None): ((0.6, 1.2), 1.0), ("precentral_volume", "left"): ((0.6, 1.15), 1.0),
-    ("precentral_volume", "right"): ((0.6, 1.15), 1.0),
+    ("medulla_volume", None): ((0.6, 1.2), 1.0), ("precentral_volume", "left"): ((0.6, 1.15), 0.7),
+    ("precentral_volume", "right"): ((0.6, 1.15), 0.7),
 }  # fmt: skip
 NUMBER = ("name", "side", "level", "value", "unit", "uncertainty")
 IN_WORDS = {"image_quality"}  # numbers of a whole series have no place in the images: the coded report says them as text
