@@ -17,7 +17,6 @@ from analysis.examination import Examination, Patient
 from analysis.outcome import NotMeasurable, Outcome
 from analysis.steps.halfway import Halfway
 from analysis.steps.lesion_change import LesionChanges, lesion_changes
-from analysis.steps.same_head import lay_like
 from analysis.steps.volume_change import t1_halfway, volume_changes
 from analysis.words import Words, say
 
@@ -48,18 +47,13 @@ def compared(
         return Comparison(years, changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner), notes=notes)
     of_t1: list[Words] = []
     of_flair: list[Words] = []
-    t1 = _of_both("t1", _t1_halfway, images, of_t1)
+    t1 = _of_both("t1", t1_halfway, images, of_t1)
     with ThreadPoolExecutor(1) as beside:  # with the tissues known, the two share nothing more, and each takes as long
         found = beside.submit(_of_both, "flair", lesion_changes, images, of_flair)
         volumes = () if t1 is None else _of_both("t1", lambda *pair: volume_changes(*pair, t1), images, of_t1) or ()
     lesions = found.result()
     said = changes(then, now, years, patient=patient, is_same_scanner=is_same_scanner, volumes=volumes, lesions=lesions)
     return Comparison(years, said, t1, lesions, (*of_t1, *of_flair))
-
-
-def _t1_halfway(then: Examination, now: Examination) -> Halfway:
-    lay_like(then, now)
-    return t1_halfway(then, now)
 
 
 def _of_both(

@@ -60,10 +60,6 @@ class Examination:
         """What `once` gives from now on, known from elsewhere."""
         self._done[step] = result, None
 
-    def is_done(self, step: Callable[[Examination], object]) -> bool:
-        """Whether a step gave its result, or its refusal, already."""
-        return step in self._done
-
     def once(self, step: Callable[[Examination], T]) -> T:
         """What `step(self)` gives, computed at most once per study; its refusal is remembered as well."""
         if step not in self._done:
