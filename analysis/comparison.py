@@ -15,12 +15,22 @@ from typing import TypeVar
 from analysis.change import Change, NotCompared, Then, changes
 from analysis.examination import Examination, Patient
 from analysis.outcome import NotMeasurable, Outcome
+from analysis.steps.brainstem import brainstem_parts
+from analysis.steps.coregistration import Laying
 from analysis.steps.halfway import Halfway
+from analysis.steps.head import brain_mask, head_on_template
 from analysis.steps.lesion_change import LesionChanges, lesion_changes
+from analysis.steps.lesions import lesions_on_flair
+from analysis.steps.ribbon import central_gyri
+from analysis.steps.tissue import tissue_fractions
 from analysis.steps.volume_change import t1_halfway, volume_changes
 from analysis.words import Words, say
 
 T = TypeVar("T")
+
+ROLES = ("t1", "flair")
+# what is asked of either examination alone, most of the time that a comparison takes
+STEPS = (head_on_template, brain_mask, tissue_fractions, brainstem_parts, central_gyri, Laying("flair"), lesions_on_flair)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +43,11 @@ class Comparison:
     t1: Halfway | None = None
     lesions: LesionChanges | None = None
     notes: tuple[Words, ...] = ()
+
+
+def made_ready(examination: Examination) -> Examination:
+    """What `compared` needs of the earlier examination, with its own steps done: it may be made before the present one is known."""
+    return examination.extract(ROLES, STEPS)
 
 
 def compared(

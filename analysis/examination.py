@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.outcome import NotMeasurable
@@ -23,6 +24,10 @@ ROLE_WORDS = {
     "bold": say("functional series"), "mrs": say("spectrum"), "cord_t2": say("T2-weighted series of the cervical cord"),
     "cord_t2star": say("T2*-weighted series of the cervical cord"),
 }  # fmt: skip
+
+
+def silent(step: str) -> None:
+    """Nobody watches."""
 
 
 def no_series(role: str) -> Words:
@@ -45,7 +50,7 @@ class Examination:
 
     images: Mapping[str, Image]
     patient: Patient = Patient()
-    watch: Callable[[str], None] = lambda step: None
+    watch: Callable[[str], None] = silent
     norms: tuple[Population, ...] = ()
     sent: frozenset[str] = frozenset()
     _done: dict[Any, tuple[Any, BaseException | None]] = field(default_factory=dict, repr=False)
@@ -72,3 +77,15 @@ class Examination:
         if error is not None:
             raise error
         return result
+
+    def extract(self, roles: Iterable[str], steps: Iterable[Callable[[Examination], Any]]) -> Examination:
+        """The images with those roles and what those steps give or refuse, and nothing else: small enough to be handed to another process.
+        A step that ends with another error is left to be done again."""
+        done = {}
+        for step in steps:
+            with suppress(Exception):
+                self.once(step)
+            if isinstance(self._done[step][1], NotMeasurable | None):
+                done[step] = self._done[step]
+        images = {role: self.images[role] for role in roles if role in self.images}
+        return replace(self, images=images, watch=silent, _done=done)

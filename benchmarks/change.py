@@ -36,7 +36,7 @@ from visits import print_values
 from analysis.examination import Examination
 from analysis.phantom_scan import SEQUENCES, scan
 from analysis.phantom_time import NOTHING, Course, change_of, head_of, visited
-from analysis.steps.coregistration import laying, moved_place
+from analysis.steps.coregistration import Laying, moved_place
 from analysis.steps.head import head_on_template
 from analysis.steps.lesion_change import KINDS, OPPOSITE, lesion_changes
 from analysis.steps.lesions import lesions_on_flair
@@ -80,7 +80,7 @@ def flair_of(visit: Visit) -> Examination:
     flair = visit.series("flair")
     examination = Examination({"flair": flair})
     laid = laid_as_made(flair, visited(visit.seed, visit.number, visit.course), 1000 * visit.seed + visit.number)
-    examination.know(laying("flair"), laid)
+    examination.know(Laying("flair"), laid)
     examination.know(lesions_on_flair, found_in(flair, laid))
     return examination
 
@@ -161,12 +161,12 @@ def head_in(path: str) -> Volume:
 
 def real_flair(path: str, copies: int) -> None:
     head, examinations = head_in(path), []
-    laid = Examination({"flair": head}).once(laying("flair"))
+    laid = Examination({"flair": head}).once(Laying("flair"))
     for number in range(copies):
         copy, head_from_copy = moved(head, number)
         place = shifted(moved_place(laid.place, coarser(copy, 2.0), head_from_copy), number)
         examinations.append(Examination({"flair": copy}))
-        examinations[-1].know(laying("flair"), replace(laid, place=place))
+        examinations[-1].know(Laying("flair"), replace(laid, place=place))
     for a, b in combinations(range(copies), 2):
         found = lesion_changes(examinations[a], examinations[b])
         told = ", ".join(f"{found.count(kind)} {kind}" for kind in KINDS)

@@ -26,7 +26,7 @@ from analysis.marker import markers
 from analysis.outcome import Outcome
 from analysis.phantom_shape import Shape
 from analysis.phantom_time import NOTHING, Course, phantom_at, visited
-from analysis.steps.coregistration import laying
+from analysis.steps.coregistration import Laying
 from analysis.steps.diffusion import steady_diffusion
 from analysis.steps.diffusion_motion import Steady
 from analysis.steps.head import head_on_template
@@ -85,7 +85,7 @@ def lay_as_made(examination: Examination, shape: Shape, seed: int) -> None:
     if "t1" in examination.images:
         examination.know(head_on_template, laid_as_made(examination.images["t1"], shape, seed).place)
     elif "flair" in examination.images:
-        examination.know(laying("flair"), laid_as_made(examination.images["flair"], shape, seed))
+        examination.know(Laying("flair"), laid_as_made(examination.images["flair"], shape, seed))
 
 
 def has_series(needs: tuple[tuple[str, ...], ...], examination: Examination) -> bool:

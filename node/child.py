@@ -70,13 +70,18 @@ def is_child() -> bool:
 
 
 def die_with_parent() -> None:
-    """Called by a child at its start: it is killed when the thread that started it ends (prctl PR_SET_PDEATHSIG)."""
+    """Called by a child at its start: it is killed when the thread that started it ends."""
+    if parent := os.environ.get(PARENT):
+        die_with(int(parent))
+
+
+def die_with(parent: int) -> None:
+    """This process is killed when the thread of its parent, whose process id that is, ends (prctl PR_SET_PDEATHSIG)."""
     import ctypes
 
-    if parent := os.environ.get(PARENT):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(parent):
-            os._exit(1)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _environment(scratch: Path | None) -> dict[str, str]:

@@ -15,10 +15,11 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from analysis.examination import silent
 from analysis.marker import markers
 from node.controls import ControlFolder, check_age_and_sex, control_of, header_beside
 from node.errors import BetzError, ControlError
-from node.images import Watch, silent
+from node.images import Watch
 from node.norms_table import counted
 from node.process import examine
 from node.report_json import report_json

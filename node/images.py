@@ -25,10 +25,6 @@ COLLECTIONS = {"mrs": ("node.spectra", "spectrum_of", "gathered"), "bold": ("nod
 Watch = Callable[[str], None]
 
 
-def silent(step: str) -> None:
-    """Nobody watches."""
-
-
 def images_of(study: Study, every: tuple[Marker, ...], watch: Watch) -> tuple[tuple[Decision, ...], dict[str, Image]]:
     """The role of every series, and the image of each role that a marker needs. A series that cannot be read gives way to the next best."""
     from node.volumes import image_of

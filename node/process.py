@@ -15,8 +15,9 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from analysis.earlier import Earlier
 from analysis.engine import analyse
-from analysis.examination import Examination
+from analysis.examination import Examination, silent
 from analysis.marker import markers
 from analysis.outcome import FAILED, MEASURED, Outcome
 from analysis.report import Report, SeriesNote
@@ -27,8 +28,8 @@ from analysis.volume import Image
 from analysis.words import joined, say
 from node.answer_folder import check_apart, check_free, headers_of, replace_folder, write, write_niftis, writing
 from node.errors import StudyError
-from node.follow_up import with_follow_up
-from node.images import Watch, images_of, places, silent, used
+from node.follow_up import priors_beside, with_follow_up
+from node.images import Watch, images_of, places, used
 from node.language import Language
 from node.norms import norms_for
 from node.paradigms import with_paradigms
@@ -73,16 +74,18 @@ def examine(
     populations, problems = norms_for(settings, study.study_instance_uid, places(decisions, images), every)
     study = replace(study, problems=(*study.problems, *problems))
     examination = Examination(images, patient_of(study), watch, populations, sent)
-    outcomes = analyse(examination, every, time.monotonic)
-    report = with_history(report_of(study, decisions, images, outcomes, 0.0), study, history)
-    report = with_follow_up(report, examination, every, study, history.folders, settings)
+    earlier, notes = examinations_before(study, history)
+    with priors_beside(earlier, history.folders, every, populations, settings) as priors:
+        outcomes = analyse(examination, every, time.monotonic)
+        report = replace(report_of(study, decisions, images, outcomes, 0.0), earlier=earlier, earlier_notes=notes)
+        report = with_follow_up(report, examination, study, priors, settings)
     return replace(report, seconds=time.monotonic() - start), images
 
 
-def with_history(report: Report, study: Study, history: History) -> Report:
-    """The report with the earlier examinations that are at hand, and what is to be said of others."""
+def examinations_before(study: Study, history: History) -> tuple[tuple[Earlier, ...], tuple[str, ...]]:
+    """The earlier examinations that are at hand, and what is to be said of others."""
     found, notes = earlier_in(history.folders, study.header)
-    return replace(report, earlier=found, earlier_notes=(*history.told, *notes))
+    return found, (*history.told, *notes)
 
 
 def report_of(
@@ -235,7 +238,8 @@ def _process_into(
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         if failed:
-            report, images = with_history(failure_of(study, failed), study, history), {}
+            known, notes = examinations_before(study, history)
+            report, images = replace(failure_of(study, failed), earlier=known, earlier_notes=notes), {}
         else:
             report, images = examine(study, settings, watch, history)
         watch("writing the report")

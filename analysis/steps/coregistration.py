@@ -8,7 +8,6 @@ tissues as bright as they are in such a series.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,12 +47,21 @@ class Laid:
 
 def on_template(examination: Examination, role: str) -> Laid:
     """Where the series with that role lies on the template. NotMeasurable where it cannot be said."""
-    return examination.once(laying(role))
+    return examination.once(Laying(role))
 
 
-def laying(role: str) -> Callable[[Examination], Laid]:
-    """The step that lays the series with that role."""
-    return _STEPS[role]
+@dataclass(frozen=True)
+class Laying:
+    """The step that lays the series with that role; equal for the same role, in another process as well."""
+
+    role: str
+
+    @property
+    def __name__(self) -> str:
+        return f"{self.role}_on_template"
+
+    def __call__(self, examination: Examination) -> Laid:
+        return _lay(examination, self.role)
 
 
 def _lay(examination: Examination, role: str) -> Laid:
@@ -154,14 +162,3 @@ def moved_place(place: Placement, grid: Volume, t1_from_series: np.ndarray) -> P
     """The placement of the T1, for a grid of another series that a rigid map takes to the T1."""
     in_t1 = Volume(grid.array, t1_from_series @ grid.lps_from_index)
     return Placement(grid, place.template_on(in_t1), place.template_from_lps @ t1_from_series, place.similarity)
-
-
-def _step(role: str) -> Callable[[Examination], Laid]:
-    def step(examination: Examination) -> Laid:
-        return _lay(examination, role)
-
-    step.__name__ = f"{role}_on_template"
-    return step
-
-
-_STEPS = {role: _step(role) for role in CONTRASTS}

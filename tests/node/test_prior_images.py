@@ -1,5 +1,6 @@
 """Earlier examinations whose images lie in folders: which are measured again, which are kept, and what is said of the others."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from analysis.earlier import Earlier, EarlierMarker, EarlierMeasurement
 from analysis.examination import Examination
 from analysis.marker import Marker
-from analysis.outcome import MEASURED, Concept, Measurement, Outcome
+from analysis.outcome import MEASURED, Concept, Measurement, NotMeasurable, Outcome
 from analysis.report import Report
-from node.follow_up import with_follow_up
+from analysis.steps.head import head_on_template
+from node.follow_up import priors_beside, priors_of, with_follow_up
 from node.images import images_of
 from node.provenance import MANUFACTURER, MODEL
 from node.settings import Results, Settings, Worker
@@ -60,7 +62,8 @@ def followed(new, priors, folders, settings=None):
     outcomes = (measure(examination),)
     measured_on.clear()
     report = Report(one.study_instance_uid, patient_of(one), (), outcomes, ("The first sentence.", "The last."), earlier=tuple(priors))
-    return with_follow_up(report, examination, (BRIGHTNESS,), one, folders, settings or Settings())
+    settings = settings or Settings()
+    return with_follow_up(report, examination, one, lambda: priors_of(priors, folders, (BRIGHTNESS,), (), settings), settings)
 
 
 def points(report):
@@ -116,3 +119,36 @@ def test_treatments_of_the_patient_stand_in_the_report_and_no_earlier_examinatio
     report = followed(new, [earlier(3, "2025-12-01", 182, 95.0, series=0)], [], settings)
     assert [one.words for one in report.follow_up.treatments] == ["Riluzol"]
     assert followed(new, [], [], settings).follow_up is None
+
+
+def ended(examination: Examination) -> Outcome:
+    os._exit(9)
+
+
+def beside(earlier_ones, folders, marker=BRIGHTNESS, settings=None):
+    with priors_beside(earlier_ones, folders, (marker,), (), settings or Settings()) as priors:
+        return priors()
+
+
+def test_a_second_process_gives_the_same_as_this_one(study):
+    folders = [study(1, "20240601", 1000), study(3, "20251201", 950)]
+    known = [earlier(1, "2024-06-01", 730, None), earlier(3, "2025-12-01", 182, 95.0)]
+    found, here = beside(known, folders), priors_of(known, folders, (BRIGHTNESS,), (), Settings())
+    assert [one.earlier for one in found.found] == [one.earlier for one in here.found] and found.notes == here.notes == ()
+    assert [one.examination is None for one in found.found] == [True, False]
+    images = [one.found[-1].examination.images["t1"] for one in (found, here)]
+    assert np.array_equal(images[0].array, images[1].array) and np.array_equal(images[0].lps_from_index, images[1].lps_from_index)
+    with pytest.raises(NotMeasurable, match="less than 60 mm"):  # its steps came along, and what they refused
+        found.found[-1].examination.once(head_on_template)
+
+
+def test_what_ends_the_second_process_costs_a_sentence_and_leaves_the_values(study):
+    folder = study(3, "20251201", 950)
+    found = beside([earlier(3, "2025-12-01", 182, 95.0, version=6)], [folder], replace(BRIGHTNESS, measure=ended))
+    assert found.notes == ("the images of the earlier examinations could not be used: its process was ended with status 9",)
+    assert found.found[0].earlier.markers["brain_volumes"].measurements[0].value == 95.0 and found.found[0].examination is None
+
+
+def test_it_is_not_waited_for_longer_than_an_analysis_may_take(study):
+    late = beside([earlier(3, "2025-12-01", 182, 95.0)], [study(3, "20251201", 950)], settings=Settings(worker=Worker(time_limit_s=0.0)))
+    assert late.notes == ("the images of the earlier examinations could not be used: it took too long",)
