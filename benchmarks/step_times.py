@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.engine import analyse
-from analysis.examination import Examination
+from analysis.examination import Examination, silent
 from analysis.marker import Marker, markers
-from node.images import images_of, silent
+from node.images import images_of
 from node.phantom import write_phantom
 from node.populations import norms
 from node.process import answer, provenance_of, report_of

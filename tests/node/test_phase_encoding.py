@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from analysis.examination import silent
 from analysis.marker import markers
 from analysis.volume import Diffusion
-from node.images import images_of, silent
+from node.images import images_of
 from node.phase_encoding import Encoding, encoding_of
 from node.roles import decide
 from node.study import read_study

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from analysis.examination import silent
 from analysis.marker import markers
 from analysis.phantom_bold import REST, TASK, Course, scan_bold
 from analysis.phantom_head import healthy_head
 from analysis.phantom_shape import shape_of
 from analysis.volume import Runs
-from node.images import images_of, silent
+from node.images import images_of
 from node.phantom_function import function_instance
 from node.roles import decide
 from node.study import read_studies
