@@ -1,13 +1,15 @@
 """Audit messages (PS3.15 A.5): what happened, who did it, and to which study of which patient; XML by the schema of A.5.1.
 
 Pure functions from what happened to the bytes of one message. A message names a patient by the Patient ID alone, where the standard
-demands it, and studies by their UID; names, dates of birth and descriptions are never in it. Codes: PS3.16 CID 400 (event), 401 and 403
+demands it, and studies by their UID; names, dates of birth and descriptions are never in it. A query stands in its message as it was
+sent, and the node asks for a patient by the Patient ID. Codes: PS3.16 CID 400 (event), 401 and 403
 (its type), 402 (role). What comes from the network is freed of characters that XML does not have.
 
     Application Activity 110100            the node starts and stops
     Begin Transferring 110102              results are about to be sent
     DICOM Instances Transferred 110104     what arrived (an association, a study), what was sent (a destination, a study)
     DICOM Study Deleted 110105             betz purge
+    Query 110112                           every query that was sent, by C-FIND or QIDO-RS
     Security Alert 110113                  an association refused, a TLS handshake failed, the settings changed, recording stopped
 """
 
@@ -31,6 +33,7 @@ APPLICATION_ACTIVITY: Code = ("110100", "DCM", "Application Activity")
 BEGIN_TRANSFERRING: Code = ("110102", "DCM", "Begin Transferring DICOM Instances")
 INSTANCES_TRANSFERRED: Code = ("110104", "DCM", "DICOM Instances Transferred")
 STUDY_DELETED: Code = ("110105", "DCM", "DICOM Study Deleted")
+QUERY: Code = ("110112", "DCM", "Query")
 SECURITY_ALERT: Code = ("110113", "DCM", "Security Alert")
 APPLICATION_START: Code = ("110120", "DCM", "Application Start")
 APPLICATION_STOP: Code = ("110121", "DCM", "Application Stop")
@@ -46,6 +49,7 @@ _LAUNCHER: Code = ("110151", "DCM", "Application Launcher")
 _DESTINATION: Code = ("110152", "DCM", "Destination Role ID")
 _SOURCE: Code = ("110153", "DCM", "Source Role ID")
 _STUDY_UID: Code = ("110180", "DCM", "Study Instance UID")
+_SOP_CLASS: Code = ("110181", "DCM", "SOP Class UID")
 _NODE_ID: Code = ("110182", "DCM", "Node ID")
 _PATIENT_NUMBER: Code = ("2", "RFC-3881", "Patient Number")
 _URI: Code = ("12", "RFC-3881", "URI")
@@ -83,6 +87,16 @@ class Content:
     classes: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Query:
+    """What was asked. By C-FIND: the UID of the SOP class, the data set as it was sent, and the UID of its transfer syntax. By QIDO-RS: the
+    address of what was searched, the whole address with its parameters, and no transfer syntax."""
+
+    subject: str
+    content: bytes
+    syntax: str = ""
+
+
 def activity(node: Node, when: datetime, kind: Code) -> bytes:
     """The node starts (`APPLICATION_START`) or stops (A.5.3.1)."""
     return _message(node, when, APPLICATION_ACTIVITY, EXECUTE, SUCCESS, [kind], "",
@@ -114,16 +128,29 @@ def deleted(node: Node, when: datetime, content: Content) -> bytes:
     return _message(node, when, STUDY_DELETED, DELETE, SUCCESS, [], "", [_person(None), _self(node, None)], _contents(content))
 
 
+def queried(node: Node, when: datetime, receiver: Peer, query: Query, failure: str = "") -> bytes:
+    """A query was sent (A.5.3.10). What was answered is not in it; `failure`: why nothing was.
+
+    What identifies a query that is not DICOM is left open there (note 2): for QIDO-RS it is the URI, and the character set of the query is
+    named as in the queries of IHE ITI.
+    """
+    participants = [_self(node, _SOURCE, True), _other(receiver, _DESTINATION, False)]
+    kind, detail = (_SOP_CLASS, ("TransferSyntax", query.syntax)) if query.syntax else (_URI, ("QueryEncoding", "UTF-8"))
+    subject = _object("2", "3", kind, query.subject)
+    ET.SubElement(subject, "ParticipantObjectQuery").text = base64.b64encode(query.content).decode()
+    _add_detail(subject, *detail)
+    return _message(node, when, QUERY, EXECUTE, MINOR_FAILURE if failure else SUCCESS, [], failure, participants, [subject])
+
+
 def alert(node: Node, when: datetime, kinds: Sequence[Code], description: str, peer: Peer | None = None, file: Path | None = None,
           outcome: str = MINOR_FAILURE) -> bytes:
     """A security alert (A.5.3.11) about a peer, a file, or the node itself."""
     participants = [_self(node, None), *([_other(peer, None, False)] if peer else [])]
     if file is not None:
-        subject = _object("2", "5", _URI, file.absolute().as_uri(), file.name)
+        subject = _named(_object("2", "5", _URI, file.absolute().as_uri()), file.name)
     else:
-        subject = _object("2", "13", _NODE_ID, peer.address if peer else node.host, peer.ae_title if peer else node.ae_title)
-    value = base64.b64encode(_clean(description).encode()).decode()
-    ET.SubElement(subject, "ParticipantObjectDetail", type="Alert Description", value=value)
+        subject = _named(_object("2", "13", _NODE_ID, peer.address if peer else node.host), peer.ae_title if peer else node.ae_title)
+    _add_detail(subject, "Alert Description", description)
     return _message(node, when, SECURITY_ALERT, EXECUTE, outcome, kinds, "", participants, [subject])
 
 
@@ -189,21 +216,30 @@ def _login() -> str:
 
 
 def _contents(content: Content) -> list[ET.Element]:
-    study = _object("2", "3", _STUDY_UID, content.study, "Study")
+    study = _named(_object("2", "3", _STUDY_UID, content.study), "Study")
     if content.classes:
         described = ET.SubElement(study, "ParticipantObjectDescription")
         for uid, count in sorted(content.classes.items()):
             ET.SubElement(described, "SOPClass", UID=_clean(uid), NumberOfInstances=str(count))
-    return [study, _object("1", "1", _PATIENT_NUMBER, content.patient_id or _NO_PATIENT_ID, "Patient")]
+    return [study, _named(_object("1", "1", _PATIENT_NUMBER, content.patient_id or _NO_PATIENT_ID), "Patient")]
 
 
-def _object(kind: str, role: str, scheme: Code, name: str, described: str) -> ET.Element:
-    """The schema demands a name or a query; the name of a patient or of a study is not given away for that."""
+def _object(kind: str, role: str, scheme: Code, name: str) -> ET.Element:
+    """The schema demands a name or a query in it."""
     one = ET.Element("ParticipantObjectIdentification", ParticipantObjectID=_clean(name), ParticipantObjectTypeCode=kind,
                      ParticipantObjectTypeCodeRole=role)
     one.append(_coded("ParticipantObjectIDTypeCode", scheme))
+    return one
+
+
+def _named(one: ET.Element, described: str) -> ET.Element:
+    """The name of a patient or of a study is not given away."""
     ET.SubElement(one, "ParticipantObjectName").text = _clean(described)
     return one
+
+
+def _add_detail(one: ET.Element, kind: str, value: str) -> None:
+    ET.SubElement(one, "ParticipantObjectDetail", type=kind, value=base64.b64encode(_clean(value).encode()).decode())
 
 
 def _clean(text: str) -> str:

@@ -19,8 +19,8 @@ HEADER = re.compile(
     rb"<(?P<pri>\d{1,3})>1 (?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}(Z|[+-]\d\d:\d\d)) (?P<host>[!-~]{1,255}) (?P<app>[!-~]{1,48}) "
     rb"(?P<process>[!-~]{1,128}) (?P<id>[!-~]{1,32}) - (?P<message>.*)", re.DOTALL)
 
-# PS3.15 A.5.1: attributes (pattern; ? may be absent), and child elements in their order (least, most)
-TEXT, TOKEN, UID = r".*", r"\S(.*\S)?", r"[0-9.]{1,64}"
+# PS3.15 A.5.1: attributes (pattern; ? may be absent), and child elements in their order (least, most); | is one or the other
+TEXT, TOKEN, UID, BASE64 = r".*", r"\S(.*\S)?", r"[0-9.]{1,64}", r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 CODED = ({"csd-code": TOKEN, "codeSystemName": TOKEN, "displayName?": TOKEN, "originalText": TOKEN}, [])
 SCHEMA = {
     "AuditMessage": ({}, [("EventIdentification", 1, 1), ("ActiveParticipant", 1, 99), ("AuditSourceIdentification", 1, 1),
@@ -40,10 +40,10 @@ SCHEMA = {
     "ParticipantObjectIdentification": (
         {"ParticipantObjectID": TOKEN, "ParticipantObjectTypeCode?": "[1-4]", "ParticipantObjectTypeCodeRole?": r"[1-9]|1\d|2[0-6]",
          "ParticipantObjectDataLifeCycle?": r"[1-9]|1[0-5]", "ParticipantObjectSensitivity?": TOKEN},
-        [("ParticipantObjectIDTypeCode", 1, 1), ("ParticipantObjectName", 1, 1), ("ParticipantObjectDetail", 0, 99),
+        [("ParticipantObjectIDTypeCode", 1, 1), ("ParticipantObjectName|ParticipantObjectQuery", 1, 1), ("ParticipantObjectDetail", 0, 99),
          ("ParticipantObjectDescription", 0, 99)]),
-    "ParticipantObjectName": ({}, []),
-    "ParticipantObjectDetail": ({"type": TOKEN, "value": r"[A-Za-z0-9+/]*={0,2}"}, []),
+    "ParticipantObjectName": ({}, []), "ParticipantObjectQuery": ({}, []),
+    "ParticipantObjectDetail": ({"type": TOKEN, "value": BASE64}, []),
     "ParticipantObjectDescription": ({}, [("SOPClass", 0, 99)]),
     "SOPClass": ({"UID?": UID, "NumberOfInstances": r"\d+"}, []),
 }
@@ -64,11 +64,13 @@ def _check(element: ET.Element) -> None:
     assert needed <= element.attrib.keys() <= known.keys(), f"{element.tag} has the attributes {sorted(element.attrib)}"
     for name, value in element.attrib.items():
         assert re.fullmatch(known[name], value, re.DOTALL), f"{element.tag} {name} is {value!r}"
-    tags = [child.tag for child in element]
-    order = [tag for tag, _, _ in children]
+    places = {tag: name for name, _, _ in children for tag in name.split("|")}
+    tags, order = [places[child.tag] for child in element], list(dict.fromkeys(places.values()))
     assert tags == sorted(tags, key=order.index), f"{element.tag} holds {tags}"
     for tag, least, most in children:
         assert least <= tags.count(tag) <= most, f"{element.tag} holds {tags.count(tag)} {tag}"
+    if element.tag == "ParticipantObjectQuery":
+        assert re.fullmatch(BASE64, element.text or ""), "a query is base64"
     for child in element:
         _check(child)
 
@@ -90,7 +92,10 @@ class Said:
         self.objects = {one.find("ParticipantObjectIDTypeCode").get("csd-code"): one.get("ParticipantObjectID")
                         for one in self.xml.findall("ParticipantObjectIdentification")}
         self.classes = {one.get("UID"): int(one.get("NumberOfInstances")) for one in self.xml.iter("SOPClass")}
-        self.alerts = [base64.b64decode(one.get("value")).decode() for one in self.xml.iter("ParticipantObjectDetail")]
+        details = [(one.get("type"), base64.b64decode(one.get("value")).decode()) for one in self.xml.iter("ParticipantObjectDetail")]
+        self.alerts, self.details = [value for kind, value in details if kind == "Alert Description"], dict(details)
+        query = self.xml.find("ParticipantObjectIdentification/ParticipantObjectQuery")
+        self.query = None if query is None else base64.b64decode(query.text or "")
 
     def __str__(self) -> str:
         return self.frame.decode()
