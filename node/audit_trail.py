@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from node import audit
-from node.audit import Content, Node, Peer
+from node.audit import Content, Node, Peer, Query
 from node.audit_spool import AuditSpool
 from node.log import log
 from node.settings import Audit, Settings
@@ -170,9 +170,9 @@ def taking(settings: Settings) -> Iterator[None]:
         end()
 
 
-def _keep(make: Callable[[Node, datetime], bytes]) -> None:
+def _keep(make: Callable[[Node, datetime], bytes], at: datetime | None = None) -> None:
     if trail := _trail:
-        when = audit.now()
+        when = at or audit.now()
         trail.keep(lambda: make(trail.node, when), when)
 
 
@@ -224,6 +224,11 @@ def sent(ae_title: str, address: str, study: str, files: Iterable[Path], failure
     """Results of one study went to a destination, or were refused there for good."""
     paths = tuple(files)
     _keep(lambda node, when: audit.sent(node, when, Peer(ae_title, address), content_of(study, paths), failure))
+
+
+def queried(receiver: Peer, query: Query, at: datetime, failure: str = "") -> None:
+    """A query left at this time; `failure`: why it was not answered."""
+    _keep(lambda node, when: audit.queried(node, when, receiver, query, failure), at)
 
 
 def deletion(study: str, files: Iterable[Path]) -> Callable[[], None]:

@@ -4,7 +4,8 @@ What is known of an object is what the answer says of it; its Failure Reason (Fa
 answer about the service and not the object (credentials refused, no such address, gateway, overload, no connection) says nothing about
 the object: it waits, and the circuit counts it. Retries are the sender's; those of the library are off. So are redirects, proxies and
 credentials from the environment: results go where the settings say, and nowhere else. Secrets are read from their files for every
-connection, and stand in no log; neither does what a server says in words, which may name a patient.
+connection, and stand in no log; neither does what a server says in words, which may name a patient. Every query is told to the audit
+trail (`audit_query`), with its address as it was sent.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from node.audit import Query
+from node.audit_query import Tell, asking, told
 from node.errors import BetzError, DeliveryError, RefusedError, UnreachableError
 from node.settings import Destination
 from node.storage import Sent, verdict
@@ -36,12 +39,13 @@ _NO_QUERY = (405, 501)
 
 
 class Web:
-    """The channel to one destination that has a `url`."""
+    """The channel to one destination that has a `url`, for one thread. `tell` hears of its queries."""
 
     query = "QIDO-RS"
 
-    def __init__(self, peer: Destination, timeout_s: float) -> None:
-        self.peer, self.timeout_s = peer, timeout_s
+    def __init__(self, peer: Destination, timeout_s: float, tell: Tell = told) -> None:
+        self.peer, self.timeout_s, self.tell = peer, timeout_s, tell
+        self._leaves: Callable[[Query], None] | None = None  # while a query is under way
 
     def reach(self) -> None:
         """Whether the service answers; UnreachableError with the reason where not. One that only stores may have no address to search."""
@@ -84,7 +88,19 @@ class Web:
         return any(uid in (match.get("00080018") or {}).get("Value", ()) for match in found)
 
     def _matches(self, ask: Callable[[], list], none: Sequence[int]) -> list[dict]:
-        """What a query finds; the statuses in `none` say that there is nothing."""
+        """What a query finds; the statuses in `none` say that there is nothing. Every query goes through here."""
+        with asking(self.peer, self.tell) as self._leaves:
+            try:
+                return self._answered(ask, none)
+            finally:
+                self._leaves = None
+
+    def _hear(self, address: str) -> None:
+        """A request leaves: a query, or what stores or fetches an object."""
+        if self._leaves:
+            self._leaves(Query(address.partition("?")[0], address.encode()))
+
+    def _answered(self, ask: Callable[[], list], none: Sequence[int]) -> list[dict]:
         import requests
 
         with _connection(self.peer):
@@ -128,17 +144,17 @@ class Web:
             session.headers["Accept"] = "application/dicom+json"
             session.verify = str(self.peer.authorities) if self.peer.authorities else True
             session.cert = tuple(str(file) for file in (self.peer.client_certificate, self.peer.client_key) if file) or None
-            session.auth = _Credentials(self.peer)
+            session.auth = _Credentials(self.peer, self._hear)
             client = DICOMwebClient(self.peer.url.rstrip("/"), session, timeout=self.timeout_s, callback=_bounded(self.timeout_s, at_most))
             client.set_http_retry_params(False)
             yield client
 
 
 class _Credentials:
-    """Bearer token or basic credentials, from the files in the settings."""
+    """Bearer token or basic credentials, from the files in the settings. `hear` hears the address of every request just before it goes."""
 
-    def __init__(self, peer: Destination) -> None:
-        self.peer = peer
+    def __init__(self, peer: Destination, hear: Callable[[str], None]) -> None:
+        self.peer, self.hear = peer, hear
 
     def __call__(self, request: Any) -> Any:
         from requests.auth import HTTPBasicAuth
@@ -147,6 +163,7 @@ class _Credentials:
             request.headers["Authorization"] = f"Bearer {secret(self.peer.token_file)}"
         elif self.peer.password_file:
             HTTPBasicAuth(self.peer.user.encode(), secret(self.peer.password_file).encode())(request)
+        self.hear(request.url)
         return request
 
 

@@ -26,6 +26,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
+from node import audit_trail
+from node.audit_spool import AuditSpool, frames_of
 from node.journal import Journal
 from node.listener import VERIFICATION, listen
 from node.outbox import Outbox
@@ -244,6 +246,27 @@ def repository(audit_exchange, tmp_path):
     yield start
     for one in started:
         one.leave()
+
+
+@pytest.fixture
+def trail(tmp_path):
+    """Begin the audit trail of this process with these rules; it is ended."""
+    def start(rules: Audit = Audit(keep_days=1.0)) -> Settings:  # noqa: B008 - frozen
+        settings = Settings(audit=rules, storage=Storage(tmp_path, 0.0), listener=Listener(port=0))
+        audit_trail.begin(settings)
+        return settings
+
+    yield start
+    audit_trail.end()
+
+
+@pytest.fixture
+def kept(tmp_path, audit_exchange):
+    """The audit messages that lie on the disk, parsed and checked."""
+    def kept():
+        frames = [frame for path in AuditSpool(tmp_path).files() for frame in frames_of(path)]
+        return [audit_exchange.Said(frame.partition(b" ")[2]) for frame in frames]
+    return kept
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A small DICOMweb service on loopback for tests: STOW-RS and QIDO-RS as PS3.18 10.5 and 10.6 say, with failures that are planted.
 
-`received` holds the bytes of every object that was stored, `heads` the headers of every request. `planted` is taken from the front, one
+`received` holds the bytes of every object that was stored, `heads` the headers of every request, `searched` the path of every QIDO-RS
+request with its parameters. `planted` is taken from the front, one
 for each STOW-RS request: an HTTP status, (status, Failure Reason), (status, body, media type), or a function of the handler. `hidden`
 objects are not found.
 """
@@ -21,7 +22,7 @@ class Service:
     """One service; `context` is an `ssl.SSLContext` for HTTPS."""
 
     def __init__(self, context=None):
-        self.received, self.heads, self.planted, self.hidden, self.query_status = {}, [], [], set(), 200
+        self.received, self.heads, self.planted, self.hidden, self.query_status, self.searched = {}, [], [], set(), 200, []
         service = self
 
         class Bound(_Handler):
@@ -85,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.service.heads.append(dict(self.headers))
+        self.service.searched.append(self.path)
         if self.service.query_status != 200:
             return self.say(self.service.query_status, b"", "text/plain")
         wanted = parse_qs(urlsplit(self.path).query)

@@ -18,7 +18,7 @@ import pytest
 from node import audit, audit_trail
 from node.arrivals import EVERY_S, Arrivals
 from node.audit import Node, Peer
-from node.audit_spool import AuditSpool, frames_of
+from node.audit_spool import AuditSpool
 from node.audit_transport import AuditTransport, check, connect, rules_of
 from node.errors import BetzError
 from node.service import serve
@@ -30,30 +30,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def trail(tmp_path):
-    """Begin the trail of this process with these rules; it is ended."""
-    def start(rules: Audit = Audit(keep_days=1.0)) -> Settings:  # noqa: B008 - frozen
-        settings = Settings(audit=rules, storage=Storage(tmp_path, 0.0), listener=Listener(port=0))
-        audit_trail.begin(settings)
-        return settings
-
-    yield start
-    audit_trail.end()
-
-
-@pytest.fixture
 def soon(soon):
     """On a busy machine a disk may take its time to sync."""
     return lambda true: soon(true, 60.0)
-
-
-@pytest.fixture
-def kept(tmp_path, audit_exchange):
-    """What lies on the disk, parsed and checked."""
-    def kept():
-        frames = [frame for path in AuditSpool(tmp_path).files() for frame in frames_of(path)]
-        return [audit_exchange.Said(frame.partition(b" ")[2]) for frame in frames]
-    return kept
 
 
 @pytest.fixture
