@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset
 
 from analysis.words import Name, packed, say, unpacked
 from node import audit, audit_trail
+from node.audit_query import Asked, Ended
 from node.child import Limits, run_child
 from node.copies import Copies
 from node.earlier_report import day_of
@@ -43,13 +44,14 @@ Stopped = Callable[[], bool]
 
 @dataclass
 class Found:
-    """The folders of earlier examinations, what is to be said of others, what went wrong, for the log, and how many objects of which study
-    and class came."""
+    """The folders of earlier examinations, what is to be said of others, what went wrong, for the log, how many objects of which study
+    and class came, and what was asked."""
 
     folders: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     fetched: dict[str, dict[str, int]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
     is_whole: bool = False
 
     def say(self, sentence: str) -> None:
@@ -60,7 +62,8 @@ class Found:
     def write(self, file: Path) -> None:
         """Whole or not at all."""
         partial = file.with_name(f"{file.name}.partial")
-        partial.write_text(json.dumps({**vars(self), "said": [packed(one) for one in self.said]}))
+        more = {"said": [packed(one) for one in self.said], "asked": [one.packed() for one in self.asked]}
+        partial.write_text(json.dumps({**vars(self), **more}))
         os.replace(partial, file)
 
     @classmethod
@@ -68,7 +71,8 @@ class Found:
         """Nothing where nothing was written."""
         try:
             told = json.loads(file.read_text())
-            return cls(**{**told, "said": [unpacked(one) for one in told["said"]]})
+            more = {"said": [unpacked(one) for one in told["said"]], "asked": [Asked.unpacked(one) for one in told["asked"]]}
+            return cls(**{**told, **more})
         except (OSError, ValueError, TypeError, LookupError):
             return cls()
 
@@ -187,12 +191,24 @@ class Search:
         try:
             if left_s <= 0:
                 raise UnreachableError("The time for it was over.")
-            return ask(archive_to(self.peer, self.settings.listener.ae_title, left_s))
+            return ask(archive_to(self.peer, self.settings.listener.ae_title, left_s, self._note_query))
         except DeliveryError as error:
             self.found.trouble.append(str(error))
             self.found.say(not_answered(self.peer, _in_words(error)))
             self.peer = None if isinstance(error, UnreachableError) else self.peer
             return None
+
+    def _note_query(self, peer: Destination, query: audit.Query) -> Ended:
+        """For the audit trail of the node; told at once, as this process may be ended before the answer comes."""
+        one = Asked(audit.now(), query)
+
+        def ended(failure: str) -> None:
+            one.failure = failure
+            self.tell(self.found)
+
+        self.found.asked.append(one)
+        self.tell(self.found)
+        return ended
 
 
 def _by_series(folder: Path) -> dict[str, list[Path]]:
@@ -310,6 +326,8 @@ class PriorStage:
             self.copies.expect_nothing(study.name)
 
     def _tell(self, found: Found) -> None:
+        for one in found.asked:
+            one.tell(self.peer)
         for study, classes in found.fetched.items():
             example = next(iter(self.copies.instances(study)), self.copies.folder_of(study))
             audit_trail.arrived(self.peer.ae_title, self.peer.host or self.peer.url, study, audit.CREATE, classes, example)

@@ -1,8 +1,8 @@
 """What an archive has of a patient, and how it comes: C-FIND with C-GET or C-MOVE, or QIDO-RS with WADO-RS where it has a `url`.
 
 Both do the same things: `studies` of a patient ID, `series` of a study, and `fetch` of whole series into the copies. Every call ends after
-its time limit. What the archive says is not believed: it is for the caller to compare, and a match that cannot be read is none. All errors
-are DeliveryErrors; where neither C-GET nor C-MOVE is offered, a RefusedError.
+its time limit, and every query is told (`audit_query`). What the archive says is not believed: it is for the caller to compare, and a match
+that cannot be read is none. All errors are DeliveryErrors; where neither C-GET nor C-MOVE is offered, a RefusedError.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from node.association import EXPLICIT, IMPLICIT, associated, called
+from node.audit_query import Tell, told
 from node.copies import Copies
 from node.dicomweb import Web, _connection
 from node.earlier_report import day_of
@@ -55,20 +56,20 @@ class FoundSeries:
 
 
 class DimseArchive:
-    """An archive that has an AE title. `calling`: the title of the node, to which a C-MOVE sends."""
+    """An archive that has an AE title. `calling`: the title of the node, to which a C-MOVE sends. `tell` hears of its queries."""
 
-    def __init__(self, peer: Destination, calling: str, timeout_s: float) -> None:
-        self.peer, self.calling, self.timeout_s = peer, calling, timeout_s
+    def __init__(self, peer: Destination, calling: str, timeout_s: float, tell: Tell = told) -> None:
+        self.peer, self.calling, self.timeout_s, self.tell = peer, calling, timeout_s, tell
 
     def studies(self, patient_id: str) -> list[FoundStudy]:
         keys = {**dict.fromkeys(STUDY_KEYS, ""), "PatientID": patient_id}
         if not patient_id.isascii():
             keys["SpecificCharacterSet"] = "ISO_IR 192"
-        return _studies(matches_of(self.peer, self.calling, "STUDY", keys, self.timeout_s))
+        return _studies(matches_of(self.peer, self.calling, "STUDY", keys, self.timeout_s, self.tell))
 
     def series(self, study: str) -> list[FoundSeries]:
         keys = {**dict.fromkeys(SERIES_KEYS, ""), "StudyInstanceUID": study}
-        return _series(matches_of(self.peer, self.calling, "SERIES", keys, self.timeout_s))
+        return _series(matches_of(self.peer, self.calling, "SERIES", keys, self.timeout_s, self.tell))
 
     def check_offer(self, no_study: str) -> None:
         """That it answers a C-FIND, and offers a way to retrieve; `no_study`: a UID that no study has."""
@@ -192,8 +193,8 @@ class WebArchive(Web):
             raise DeliveryError(f"{self.peer.url} answers with something that is no DICOM object") from error
 
 
-def archive_to(peer: Destination, calling: str, timeout_s: float) -> DimseArchive | WebArchive:
-    return WebArchive(peer, timeout_s) if peer.url else DimseArchive(peer, calling, timeout_s)
+def archive_to(peer: Destination, calling: str, timeout_s: float, tell: Tell = told) -> DimseArchive | WebArchive:
+    return WebArchive(peer, timeout_s, tell) if peer.url else DimseArchive(peer, calling, timeout_s, tell)
 
 
 def _keep(event, copies: Copies) -> int:

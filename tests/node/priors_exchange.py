@@ -41,7 +41,8 @@ def command_of(kind: str, way: str, folder: Path) -> list[object]:
 
 def searched(settings: Settings, study: Path) -> dict:
     found = Search(settings, study).run()
-    return {"studies": [Path(one).name for one in found.folders], "said": found.said, "trouble": found.trouble, "fetched": found.fetched}
+    return {"studies": [Path(one).name for one in found.folders], "said": found.said, "trouble": found.trouble, "fetched": found.fetched,
+            "asked": [(one.query.subject, one.query.syntax, one.failure) for one in found.asked]}
 
 
 def main(kind: str, way: str, objects: Path, new: Path, work: Path) -> None:

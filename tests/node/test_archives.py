@@ -115,6 +115,10 @@ def test_earlier_examinations_come_from_an_archive_once_and_only_of_the_same_per
     assert set(first["fetched"]["1.2.3.20250503"]) == {report}
     assert stranger["studies"] == [] and len(stranger["said"]) == 3 and stranger["fetched"] == {}
     assert any("can be asked for earlier examinations" in sentence for sentence in said["check"])
+    ends = ("/studies", "/series", "/instances") if way == "web" else ("1.2.840.10008.5.1.4.1.2.2.1",)
+    assert {failure for _, _, failure in first["asked"]} == {""} and {bool(syntax) for _, syntax, _ in first["asked"]} == {way != "web"}
+    assert {end for subject, _, _ in first["asked"] for end in ends if subject.endswith(end)} == set(ends)
+    assert all(subject.endswith(ends) for subject, _, _ in first["asked"]), "what fetches an object is no query"
 
 
 def test_orthanc_takes_and_proves_results_over_dicomweb(answers, tmp_path):

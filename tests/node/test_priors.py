@@ -7,11 +7,13 @@ import threading
 import time
 from copy import deepcopy
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from node import audit_trail
 from node.copies import Copies
 from node.listener import listen
 from node.priors import PriorStage, Search
@@ -372,6 +374,52 @@ def test_the_stage_finds_in_its_child_what_the_search_finds(archive, reports, ne
     assert [Path(one).name for one in found.folders] == [SECOND, FIRST] and found.said == []
     told = events("priors_looked_for")[0]
     assert (told["study"], told["folders"], told["fetched"]) == (NEW, 2, 2)
+
+
+def keys_of(said):
+    """What each query of the audit trail asked for, and how it ended."""
+    from pynetdicom.dsutils import decode
+
+    sets = [(decode(BytesIO(one.query), one.details["TransferSyntax"] == "1.2.840.10008.1.2", True), one) for one in said if one.query]
+    return [(keys.QueryRetrieveLevel, keys.get("PatientID") or keys.StudyInstanceUID, one.outcome) for keys, one in sets]
+
+
+def test_the_audit_trail_of_the_node_has_what_the_child_asked_and_got_and_no_log_has_it(
+        archive, reports, new_study, tmp_path, trail, kept, events):
+    trail()
+    peer = archive(reports)
+    PriorStage(config(tmp_path, peer.port, 60), Copies(tmp_path / "storage"))(new_study(), tmp_path, lambda: False)
+    audit_trail.end()
+    said = kept()
+    assert keys_of(said) == [("STUDY", "SECRET1", "0"), ("SERIES", SECOND, "0"), ("SERIES", FIRST, "0")]
+    assert [one.event for one in said] == ["110112"] * 3 + ["110104"] * 2
+    assert {one.roles["110152"].get("UserID") for one in said[:3]} == {"ARCHIVE"}
+    times = [one.xml.find("EventIdentification").get("EventDateTime") for one in said[:3]]
+    assert times == sorted(times)
+    assert "SECRET1" not in json.dumps(events()) and not any("Secret" in str(one) for one in said)
+
+
+def test_a_query_that_was_not_answered_when_the_search_was_ended_is_in_the_audit_trail(archive, reports, new_study, tmp_path, trail, kept):
+    trail()
+    ended = threading.Event()
+    peer = archive(reports, answer=lambda match: match if match.QueryRetrieveLevel == "STUDY" else ended.wait(60) and None)
+    stage = PriorStage(config(tmp_path, peer.port, 60), Copies(tmp_path / "storage"))
+    stage(new_study(), tmp_path, lambda: peer.asked == ["STUDY", "SERIES"])
+    ended.set()
+    audit_trail.end()
+    assert keys_of(kept()) == [("STUDY", "SECRET1", "0"), ("SERIES", SECOND, "4")]
+    assert [one.why for one in kept()] == ["", "no answer came before the search was ended"]
+
+
+def test_a_search_over_the_web_notes_its_queries(dicomweb_service, new_study, settings):
+    service = dicomweb_service.Service()
+    try:
+        found = found_by(settings(0, url=service.url), new_study())[2]
+    finally:
+        service.stop()
+    [one] = found.asked
+    assert (one.query.subject, one.failure) == (f"{service.url}/studies", "") and one.query.content.decode().endswith(service.searched[0])
+    assert "PatientID=SECRET1" in service.searched[0]
 
 
 def test_no_archive_in_the_settings_asks_nobody(new_study, tmp_path):
