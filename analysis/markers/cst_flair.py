@@ -40,7 +40,7 @@ from analysis.steps.space import lps_grid, sample, share_inside
 from analysis.volume import Volume
 from analysis.words import joined, say
 
-NAME, VERSION = "cst_flair", 2
+NAME, VERSION = "cst_flair", 3
 LEVELS = ("subcortical", "corona_radiata", "plic", "peduncle", "pons")
 DEEP_LEVELS = ("plic", "peduncle", "pons")  # where the template's white matter is a mixture, and no cortex lies near
 LEAST_COVERED, LEAST_USABLE, LEAST_VOXELS = 0.95, 0.4, 6

@@ -44,7 +44,7 @@ from analysis.steps.band import LEVELS, SIDES, Cortex, Region, around_cortex, da
 from analysis.volume import Volume
 from analysis.words import say
 
-NAME, VERSION = "motor_band", 2
+NAME, VERSION = "motor_band", 3
 ROLES = ("swi", "t2star")
 GIVES = ("motor_band_contrast", "motor_band_score")
 NO_REFERENCE = say(
