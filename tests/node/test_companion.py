@@ -93,3 +93,17 @@ def test_it_is_ended_with_the_process_that_began_it(tmp_path):
         parent.kill()
         parent.wait()
     assert gone(pid)
+
+
+def test_an_analysis_that_is_isolated_has_one_too():
+    code = f"""if __name__ == "__main__":
+    import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+    import test_companion
+    from node.companion import Companion
+    from node.isolation import isolate
+    isolate()
+    with Companion(test_companion.twice, 21) as companion:
+        print(companion.result(60)[1])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (ended.stdout, ended.stderr) == ("42\n", "")
