@@ -8,6 +8,7 @@ temporary files go with it. Function, arguments and result are pickled, so the f
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import tempfile
 from collections.abc import Callable
@@ -33,30 +34,39 @@ class Companion(Generic[T]):
         self._scratch = tempfile.TemporaryDirectory(prefix="betz-companion-", ignore_cleanup_errors=True)
         self._result, end = context.Pipe(duplex=False)
         self._process = context.Process(target=_run, args=(os.getpid(), self._scratch.name, end, work, arguments), daemon=True)
-        self._process.start()
+        with suppress(OSError):  # of a machine that starts no more processes there is no result
+            self._process.start()
         end.close()  # now only the companion holds it, so that its end is seen here
 
     def __enter__(self) -> Companion[T]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.join()
+        if self._process.pid:
+            self._process.kill()
+            self._process.join()
         self._result.close()
         self._scratch.cleanup()
 
     def result(self, wait_s: float) -> T:
-        """What the function gave, to be asked for once. JobError where it raised, its process ended, or it took longer than `wait_s`."""
+        """What the function gave, to be asked for once. JobError where it raised, its process did not start or ended, or it took longer
+        than `wait_s`."""
         try:
             if not self._result.poll(max(wait_s, 0.0)):
                 raise JobError(say("it took too long"))
-            found, reason = self._result.recv()
-        except EOFError:
-            self._process.join()
-            raise JobError(say("its process was ended with status {status}", status=self._process.exitcode)) from None
+            found, reason = pickle.loads(self._result.recv_bytes())
+        except (EOFError, OSError):  # OSError: in the middle of the result
+            raise JobError(self._why()) from None
         if reason:
             raise JobError(reason)
         return found
+
+    def _why(self) -> str:
+        """Why there is no result."""
+        if not self._process.pid:
+            return say("its process could not be started")
+        self._process.join()
+        return say("its process was ended with status {status}", status=self._process.exitcode)
 
 
 def _run(parent: int, scratch: str, end: Connection, work: Callable[..., T], arguments: tuple[Any, ...]) -> None:
@@ -66,8 +76,8 @@ def _run(parent: int, scratch: str, end: Connection, work: Callable[..., T], arg
     quiet()
     tempfile.tempdir = scratch
     try:
-        found, reason = work(*arguments), None
+        message = pickle.dumps((work(*arguments), None))
     except Exception as error:
-        found, reason = None, Name(unforeseen(error))
+        message = pickle.dumps((None, Name(unforeseen(error))))
     with suppress(BrokenPipeError):
-        end.send((found, reason))
+        end.send_bytes(message)

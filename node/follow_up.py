@@ -2,8 +2,8 @@
 
 The last one with images is compared image by image; of those before it only the values are needed. A prior whose report was written by
 another version of a marker, or that has none, is analysed again where its images are at hand and time allows; else its values are not
-compared, and the report says so. All of that is done in a second process, while the new examination is analysed in this one: with one
-core it takes as long as before. What goes wrong with a prior costs a sentence, never the report of the new examination.
+compared, and the report says so. All of that is done in a second process, while the new examination is analysed in this one. What
+goes wrong with a prior costs a sentence, never the report of the new examination.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ from node.wording import earlier_lines
 PROBLEMS_AT_MOST = 10
 OF_IMAGES = "image_quality"  # says how good the images are, and nothing of the patient
 
+
 @dataclass(frozen=True)
 class History:
     """Folders of earlier examinations, and sentences on those that could not be had."""

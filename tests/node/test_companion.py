@@ -1,11 +1,14 @@
 """A function in a second process: its result, its failures in words, and that nothing of it is left."""
 
+import gc
+import multiprocessing.process
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -21,6 +24,17 @@ def twice(number: int) -> tuple[int, int]:
 
 def failing() -> None:
     raise KeyError("Secret^Patient")
+
+
+def not_to_be_pickled() -> object:
+    return lambda: None
+
+
+def halfway() -> None:
+    """Ends in the middle of a result that is larger than a pipe holds."""
+    (end,) = (one for one in gc.get_objects() if isinstance(one, Connection) and one.writable)
+    os.write(end.fileno(), (2**20).to_bytes(4, "big") + b"x" * 100)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def killed() -> None:
@@ -61,8 +75,21 @@ def test_an_error_is_its_kind_and_place_without_what_it_quotes():
     assert "Secret" not in str(error.value)
 
 
-def test_a_process_that_is_killed_is_said():
-    with Companion(killed) as companion, pytest.raises(JobError, match="ended with status -9"):
+@pytest.mark.parametrize("work", [killed, halfway])
+def test_a_process_that_is_killed_is_said(work):
+    with Companion(work) as companion, pytest.raises(JobError, match="ended with status -9"):
+        companion.result(60)
+
+
+def test_a_result_that_cannot_be_handed_over_is_a_reason(capfd):
+    with Companion(not_to_be_pickled) as companion, pytest.raises(JobError, match="companion"):
+        companion.result(60)
+    assert capfd.readouterr().err == ""
+
+
+def test_where_no_process_can_be_started_that_is_said(monkeypatch):
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda process: (_ for _ in ()).throw(OSError(11, "no more")))
+    with Companion(twice, 21) as companion, pytest.raises(JobError, match="could not be started"):
         companion.result(60)
 
 
