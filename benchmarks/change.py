@@ -5,6 +5,7 @@
     python benchmarks/change.py lesions [--seeds 211,212]
     python benchmarks/change.py real T1.nii.gz [--copies 3]                        one head, turned, shifted and resampled; nothing changed
     python benchmarks/change.py real FLAIR.nii.gz --role flair [--copies 3]        its lesions
+    python benchmarks/change.py place FLAIR.nii.gz --role flair [--copies 10] [--turn 12]      whether copies without a T1 are placed
 
 `heads`: phantom heads at several visits without a change, every visit against every other; with `--losses` visits at which brainstem and
 precentral grey matter have lost as many percent, against the first. `--noise` and `--coarseness` are those of the later visits. A head is
@@ -34,9 +35,10 @@ from trust import regridded, seeds_of
 from visits import print_values
 
 from analysis.examination import Examination
+from analysis.outcome import NotMeasurable
 from analysis.phantom_scan import SEQUENCES, scan
 from analysis.phantom_time import NOTHING, Course, change_of, head_of, visited
-from analysis.steps.coregistration import Laying, moved_place
+from analysis.steps.coregistration import CONTRASTS, Laying, moved_place
 from analysis.steps.head import head_on_template
 from analysis.steps.lesion_change import KINDS, OPPOSITE, lesion_changes
 from analysis.steps.lesions import lesions_on_flair
@@ -134,18 +136,18 @@ def lesions(seeds: list[int]) -> None:
     print(f"planted where changed: { {kind: len(numbers) for kind, numbers in PLANTED.items()} }; exchanged: {OPPOSITE}")
 
 
-def moved(head: Volume, number: int) -> tuple[Volume, np.ndarray]:
+def moved(head: Volume, number: int, turn_deg: float = TURN_DEG) -> tuple[Volume, np.ndarray]:
     """A copy of a head: scanned in another position, on another grid, with noise and another bias field; and where its positions are in
     the head, 4 by 4."""
     random = np.random.default_rng([7, number])
-    copy = regridded(head, tuple(random.uniform(-TURN_DEG, TURN_DEG, 3)), float(random.uniform(-SHIFT_MM, SHIFT_MM)),
+    copy = regridded(head, tuple(random.uniform(-turn_deg, turn_deg, 3)), float(random.uniform(-SHIFT_MM, SHIFT_MM)),
                      STEPS_MM[number % len(STEPS_MM)])  # fmt: skip
     place = np.stack(np.meshgrid(*(np.linspace(-1, 1, size, dtype=np.float32) for size in copy.array.shape), indexing="ij"))
     field = np.exp(0.15 * np.tensordot(random.uniform(-0.6, 0.6, 3).astype(np.float32), place, axes=1))
     level = float(np.percentile(copy.array, 95))
     noisy = np.hypot(copy.array * field + 0.015 * level * random.standard_normal(copy.array.shape),
                      0.015 * level * random.standard_normal(copy.array.shape))  # fmt: skip
-    lies = rigid_map(np.r_[random.uniform(-TURN_DEG, TURN_DEG, 3), random.uniform(-SHIFT_MM, SHIFT_MM, 3)], np.zeros(3))
+    lies = rigid_map(np.r_[random.uniform(-turn_deg, turn_deg, 3), random.uniform(-SHIFT_MM, SHIFT_MM, 3)], np.zeros(3))
     return Volume(noisy.astype(np.float32), lies @ copy.lps_from_index), np.linalg.inv(lies)
 
 
@@ -157,6 +159,18 @@ def head_in(path: str) -> Volume:
     if np.linalg.det(matrix[:3, :3]) < 0:
         array, matrix = array[::-1], matrix @ np.array([[-1.0, 0, 0, array.shape[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     return Volume(np.ascontiguousarray(array), matrix)
+
+
+def place_copies(path: str, role: str, copies: int, turn_deg: float) -> None:
+    head = head_in(path)
+    for number in range(copies):
+        start = time.process_time()
+        try:
+            laid = Examination({role: moved(head, number, turn_deg)[0]}).once(Laying(role))
+            said = f"placed, correlation {laid.place.similarity:.3f}"
+        except NotMeasurable as refusal:
+            said = f"refused: {refusal.reason}"
+        print(f"copy {number}: {said}; {time.process_time() - start:.0f} s of processor", flush=True)
 
 
 def real_flair(path: str, copies: int) -> None:
@@ -227,6 +241,11 @@ def main() -> None:
     two.add_argument("image")
     two.add_argument("--copies", type=int, default=3)
     two.add_argument("--role", choices=("t1", "flair"), default="t1")
+    three = kinds.add_parser("place")
+    three.add_argument("image")
+    three.add_argument("--copies", type=int, default=10)
+    three.add_argument("--role", choices=tuple(CONTRASTS), default="flair")
+    three.add_argument("--turn", type=float, default=12.0)
     options = parser.parse_args()
     if options.kind == "heads":
         losses = [float(loss) for loss in options.losses.split(",") if loss]
@@ -236,6 +255,8 @@ def main() -> None:
         print_values(options.seeds, roles, options.visits, options.doses, chosen, options.noise)
     elif options.kind == "lesions":
         lesions(options.seeds)
+    elif options.kind == "place":
+        place_copies(options.image, options.role, options.copies, options.turn)
     else:
         (real_flair if options.role == "flair" else real)(options.image, options.copies)
 

@@ -8,20 +8,17 @@ birth date and sex are compared with the new study in its answer and in every ob
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from analysis.words import Name, packed, say, unpacked
+from analysis.words import Name, say
 from node import audit, audit_trail
 from node.audit_query import Asked, Ended
 from node.child import Limits, run_child
@@ -31,6 +28,7 @@ from node.errors import BetzError, DeliveryError, JobError, RefusedError, Unreac
 from node.identity import KEYWORDS, Identity, difference, differences, identity_of
 from node.log import log, quiet, unforeseen
 from node.prior_folders import Held, held_in, is_usable
+from node.priors_found import Found
 from node.retrieval import FoundSeries, FoundStudy, archive_to
 from node.settings import Destination, Settings
 from node.wording import day_words
@@ -40,41 +38,6 @@ _TAGS = ("StudyInstanceUID", "StudyDate", "SpecificCharacterSet", *KEYWORDS)
 _PATTERN = set("*?\\")  # characters that make an ID a pattern for C-FIND (PS3.4 C.2.2.2.4)
 
 Stopped = Callable[[], bool]
-
-
-@dataclass
-class Found:
-    """The folders of earlier examinations, what is to be said of others, what went wrong, for the log, how many objects of which study
-    and class came, and what was asked."""
-
-    folders: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    trouble: list[str] = field(default_factory=list)
-    fetched: dict[str, dict[str, int]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
-    is_whole: bool = False
-
-    def say(self, sentence: str) -> None:
-        """Once."""
-        if sentence not in self.said:
-            self.said.append(sentence)
-
-    def write(self, file: Path) -> None:
-        """Whole or not at all."""
-        partial = file.with_name(f"{file.name}.partial")
-        more = {"said": [packed(one) for one in self.said], "asked": [one.packed() for one in self.asked]}
-        partial.write_text(json.dumps({**vars(self), **more}))
-        os.replace(partial, file)
-
-    @classmethod
-    def read(cls, file: Path) -> Found:
-        """Nothing where nothing was written."""
-        try:
-            told = json.loads(file.read_text())
-            more = {"said": [unpacked(one) for one in told["said"]], "asked": [Asked.unpacked(one) for one in told["asked"]]}
-            return cls(**{**told, **more})
-        except (OSError, ValueError, TypeError, LookupError):
-            return cls()
 
 
 class Search:

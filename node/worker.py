@@ -28,7 +28,7 @@ from node.journal import Journal
 from node.log import log, unforeseen
 from node.machine import memory_gib, places_of
 from node.outbox import Answer, Outbox
-from node.priors import Found
+from node.priors_found import Found
 from node.quiet import Quiet
 from node.records import READY, RECEIVING, RUNNING, StudyRow
 from node.rounds import rounds

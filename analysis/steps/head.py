@@ -114,7 +114,8 @@ def starts(ants, folder: Path, rigid_file: str, to_scale: Callable[[], str], by_
     from the rigid start ended at a correlation of .29, from the whole head to scale at .84. The rigid metric hardly knows how far
     a head nods: eight runs on one head, each with other samples, gave 2° to 35°, and from one of them the affine ended far off. Of
     ten copies of a real FLAIR without a T1, turned by up to 12 degrees about each axis twice, five came right from the first two starts,
-    one from the straight head, and four only from the search; all ten ended at a correlation of .77 to .80.
+    one from the straight head, and four only from the search; all ten ended at a correlation of .77 to .80
+    (benchmarks/change.py place).
     """
     yield rigid_file
     yield to_scale()
